@@ -46,7 +46,7 @@ def pairs(independent: str, *drafts: str) -> dict[str, tuple[str, str]] | None:
     args = Namespace(words="5,20", split_seed=0, independent=independent)
     seen = dict.fromkeys(("drafts", "passing", "rewritten", "tried"), 0)
     made = refined_pairs._pairs(tree(*drafts), args, seen)
-    return made and {arm: (pair.chosen, pair.rejected) for arm, pair in made.items()}
+    return None if made is None else {a: (pair.chosen, pair.rejected) for a, pair in made.items()}
 
 
 @pytest.mark.parametrize("independent", ["passing", "rewritten"])
