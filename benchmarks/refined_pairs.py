@@ -13,7 +13,8 @@ place of new ones). A small model rarely passes by itself: with `--independent r
 where it fails, so the chosen sides of both arms are the same program's. So both arms have the same prompts, rejected sides, number
 and steps. Each arm is trained with each learning rate and seed by spar's DPO stage (TRL, `--sft-weight` 0.1), and each model
 answers the held-out prompts and IFEval greedily and reads texts that nobody trained on (`--reference`, outputs
-of seed tasks). A cell is a process of its own, `--workers` at a time; what is on disk is not measured again.
+of seed tasks). At the end every model reads the start's failing held-out answers and their rewrites: by how much it has come to
+prefer the rewrite. A cell is a process of its own, `--workers` at a time; what is on disk is not measured again.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from refined_pairs_page import (
     INDEPENDENT,
     INSTRUCTIONS,
     LOSS,
+    MARGIN,
     PASSING,
     REFINED,
     REWRITTEN,
@@ -62,7 +64,7 @@ from spar.eval.ifeval import FOUR
 from spar.eval.repetition import REPETITIVE, is_repetitive
 from spar.files import replace_json
 from spar.ifeval_verifiers import check
-from spar.infer.engine import Continuation
+from spar.infer.engine import Continuation, Likelihood
 from spar.infer.engines.hf import HfEngine, HfSettings
 from spar.prompts import read_prompts
 from spar.record.evaluation import Share
@@ -119,10 +121,15 @@ def main() -> None:
         "prompts": {"train": len(train), "held_out": len(held_out), **counts},
         "settings": {name: getattr(args, name) for name in names},
     }
+    done: list[dict[str, Any]] = []
     for done in run_all(args, cells):
         write_result(
             args.out, {**result, "cells": done}
         )  # so far, for a machine that is taken away
+    margins = [
+        {**cell, MARGIN: _margins(args, each)} for cell, each in zip(done, cells, strict=True)
+    ]
+    write_result(args.out, {**result, "cells": margins})
     print(f"wrote {args.out}")
 
 
@@ -407,18 +414,52 @@ def _scores(
     }
 
 
+def _margins(args: argparse.Namespace, cell: Cell) -> dict[str, dict[str, Share]]:
+    """By how many nats a model prefers the rewrite of a failing held-out answer of the start to that answer, by prompt."""
+    file = _folder(args, cell.name) / "margins.json"
+    if not file.is_file():
+        asks = []
+        for tree in spar.read_trees(_folder(args, START) / "held-out"):
+            answer = tree.answer or ""
+            seed = random.Random(tree.prompt.id).getrandbits(32)
+            text = rewrite(tree.prompt, answer, seed=seed).response
+            if not _passes(tree.prompt, answer) and _passes(tree.prompt, text):
+                asks.append((tree.prompt, text, answer))
+        model = args.model if cell.arm == START else str(_folder(args, cell.name) / "dpo" / "model")
+        found = asyncio.run(
+            _likelihoods(args, model, [(p.messages, t) for p, *texts in asks for t in texts])
+        )
+        pairs = zip(asks, found[::2], found[1::2], strict=True)
+        replace_json(
+            file,
+            {
+                prompt.id: {MARGIN: (good.logprob - bad.logprob, 1.0)}
+                for (prompt, _, _), good, bad in pairs
+            },
+        )
+    margins: dict[str, dict[str, Share]] = json.loads(file.read_text(encoding="utf-8"))
+    return margins
+
+
 async def _losses(args: argparse.Namespace, model: str) -> dict[str, dict[str, Share]]:
     """Negative log-likelihood, in nats, and tokens of every reference text."""
     texts = list(_reference(args.reference))
     if not texts:
         return {}
-    engine = HfEngine(model, HfSettings(dtype=args.dtype, device=args.device))
-    found = await engine.score([Continuation(turns, text) for turns, text in texts])
-    await engine.aclose()
+    found = await _likelihoods(args, model, texts)
     return {
         str(number): {LOSS: (-each.logprob, float(each.tokens))}
         for number, each in enumerate(found)
     }
+
+
+async def _likelihoods(
+    args: argparse.Namespace, model: str, texts: Sequence[tuple[Sequence[Message], str]]
+) -> Sequence[Likelihood]:
+    engine = HfEngine(model, HfSettings(dtype=args.dtype, device=args.device))
+    found = await engine.score([Continuation(turns, text) for turns, text in texts])
+    await engine.aclose()
+    return found
 
 
 def _reference(paths: Iterable[Path]) -> Iterator[tuple[tuple[Message, ...], str]]:

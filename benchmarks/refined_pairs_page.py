@@ -21,7 +21,7 @@ ARMS = (REFINED, INDEPENDENT)
 PASSING, REWRITTEN = "passing", "rewritten"
 """The chosen side of an independent pair: another draft that passes by itself, or one that is rewritten where it fails."""
 STRICT, INSTRUCTIONS = "strict", "instructions"
-WORDS, CUT, LOSS = "words", "cut", "loss"
+WORDS, CUT, LOSS, MARGIN = "words", "cut", "loss", "margin"
 CURVES = {
     "rewards/accuracies": "accuracy of the rewards",
     "rewards/margins": "margin of the rewards",
@@ -35,7 +35,7 @@ def page(result: Mapping[str, Any], path: Path) -> None:
     """Write the report, and its curves beside it."""
     picture = path.with_suffix(".png")
     draw(result, picture)
-    parts = [*_setting(result), *_tables(result), *_curves(result, picture)]
+    parts = [*_setting(result), *_tables(result), *_margins(result), *_curves(result, picture)]
     parts.append(_caveats(result["settings"]))
     write_page(path, "Refined against independent pairs on real text", result["facts"], parts)
 
@@ -112,6 +112,29 @@ def _tables(result: Mapping[str, Any]) -> Iterable[str]:
     yield "Refined less independent, paired over prompts, with 95 % bootstrap intervals (points; words; nats):"
     last = ("IFEval prompts, strict %", "words", "repetitive, %", "loss")
     yield table(("rate", *heads[3:], *last), differences)
+
+
+def _margins(result: Mapping[str, Any]) -> Iterable[str]:
+    """What every model has come to prefer, where that was measured."""
+    start = next(cell for cell in result["cells"] if cell["arm"] == START)
+    if MARGIN not in start:
+        return
+    cells = _in_both_arms(result["cells"])
+    lines = []
+    for rate in dict.fromkeys(cell["rate"] for cell in cells):
+        sums = {
+            arm: _summed([c for c in cells if (c["arm"], c["rate"]) == (arm, rate)], MARGIN)
+            for arm in ARMS
+        }
+        first = _summed([start], MARGIN)
+        gains = [paired(first, sums[arm])[MARGIN] for arm in ARMS]
+        between = paired(sums[INDEPENDENT], sums[REFINED])[MARGIN]
+        lines.append([rate, *(_plain(each, 2) for each in (*gains, between))])
+    yield (
+        f"{len(start[MARGIN])} of the start's greedy answers to held-out prompts fail and pass after a rewrite. By how many nats a model prefers the rewrite to the "
+        "answer, more than the start does (95 % bootstrap intervals over prompts):"
+    )
+    yield table(("rate", *(f"{arm} pairs" for arm in ARMS), "refined less independent"), lines)
 
 
 def _in_both_arms(cells: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
