@@ -454,7 +454,7 @@ async def _losses(args: argparse.Namespace, model: str) -> dict[str, dict[str, S
 
 
 async def _likelihoods(
-    args: argparse.Namespace, model: str, texts: Sequence[tuple[Sequence[Message], str]]
+    args: argparse.Namespace, model: str, texts: Sequence[tuple[tuple[Message, ...], str]]
 ) -> Sequence[Likelihood]:
     engine = HfEngine(model, HfSettings(dtype=args.dtype, device=args.device))
     found = await engine.score([Continuation(turns, text) for turns, text in texts])
