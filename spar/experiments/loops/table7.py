@@ -1,8 +1,9 @@
 """Table 7: what the models of a loop still do of what they were not trained for.
 
 The paper has GSM8K, TriviaQA, MMLU and HumanEval; `--loop DIR` measures them for the loops of a model of one's own
-(`spar.experiments.loops.general_tasks`). They are beyond the embedded model, whose other tasks stand in: the actor, which is trained to answer, judges; the refiner, which is trained to judge and
-refine, answers; and how likely texts are that a program wrote in the model's language, after their prompts and alone.
+(`spar.experiments.loops.general_tasks`). They are beyond the embedded model, whose other tasks stand in: the actor, which is
+trained to answer, judges; the refiner, which is trained to judge and refine, answers; and how likely texts are that a program
+wrote in the model's language, after their prompts and alone.
 """
 
 from __future__ import annotations
@@ -133,11 +134,11 @@ def _measured(
 def _general_notes(plan: Plan) -> tuple[str, ...]:
     """What a reader must know of the paper's benchmarks here."""
     loops = read_loops(plan.loops)
-    first, last = loops.actors[0][0], len(loops.actors[0]) - 1
+    iterations = len(loops.actors[0]) - 1
     left_out = () if plan.allow_code_execution else (HUMANEVAL_LEFT_OUT,)
     return (
-        f"{len(loops.actors)} loops that `spar train` trained from {first}, as far as all of them are: {last} iterations. Each counts as a seed; greedy "
-        "answers do not depend on it otherwise.",
+        f"Trained by `spar train` from {loops.start}: loops {len(loops.actors)}, iterations that all of them have {iterations}. Each loop counts as a seed, and "
+        "all answers are greedy.",
         f"At most {num_questions(plan):,} questions of a benchmark, MMLU's spread over its subjects. GSM8K, TriviaQA and MMLU are lm-eval's tasks with "
         f"their own numbers of worked examples. {PEOPLES_REPLIES.capitalize()} are self-instruct's, after their prompts; a lower number of nats is a likelier text.",
         *left_out,
