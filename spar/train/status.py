@@ -127,14 +127,17 @@ def read_origin(run: Path) -> Origin:
         The loop has no finished iteration.
     """
     config, origin = read_config(run)
-    last = origin.iteration
-    for iteration in range(origin.iteration + 1, config.last_iteration + 1):
-        if is_trained(config, run, iteration):
-            last = iteration
-    if last == origin.iteration:
+    trained = trained_iterations(config, run, origin)
+    if not trained:
         raise UsageError(f"{run} has no iteration whose models are trained, to continue from")
-    models = models_after(config, run, last, origin)
-    return Origin(models.actor, models.refiner, last)
+    models = models_after(config, run, trained[-1], origin)
+    return Origin(models.actor, models.refiner, trained[-1])
+
+
+def trained_iterations(config: TrainConfig, run: Path, origin: Origin) -> list[int]:
+    """The iterations whose models are all there, the first one first."""
+    iterations = range(origin.iteration + 1, config.last_iteration + 1)
+    return [iteration for iteration in iterations if is_trained(config, run, iteration)]
 
 
 def is_trained(config: TrainConfig, run: Path, iteration: int) -> bool:

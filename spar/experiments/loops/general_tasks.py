@@ -23,7 +23,7 @@ from spar.experiments.evaluations import run_evaluations
 from spar.experiments.experiment import Plan
 from spar.record.evaluation import Share, shares_of
 from spar.train.loop_stages import models_after
-from spar.train.status import is_trained, read_config
+from spar.train.status import read_config, trained_iterations
 
 PERPLEXITY, HUMANEVAL = "perplexity", "humaneval"
 """Benchmarks: the likelihood of texts, and the one that runs what a model wrote."""
@@ -118,11 +118,8 @@ def _metric(benchmark: str) -> str:
 
 def _actors(folder: Path) -> tuple[str, ...]:
     config, origin = read_config(folder)
-    times = [origin.iteration]
-    for iteration in range(origin.iteration + 1, config.last_iteration + 1):
-        if not is_trained(config, folder, iteration):
-            break
-        times.append(iteration)
-    if len(times) == 1:
+    trained = trained_iterations(config, folder, origin)
+    if not trained:
         raise UsageError(f"--loop {folder}: no iteration of it is trained yet")
+    times = (origin.iteration, *trained)
     return tuple(models_after(config, folder, time, origin).actor for time in times)

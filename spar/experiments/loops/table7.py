@@ -84,19 +84,15 @@ Found = Mapping[str, list[dict[str, Share]]]
 async def measure_table7(plan: Plan) -> Measured:
     """The last models of every iteration at tasks that they were not trained for."""
     if plan.loops:
-        found = await measure_general_tasks(plan, plan.folder("table7"))
-        return _measured(
-            plan, found, title="Tasks that were not trained", notes=_general_notes(plan)
-        )
+        general = await measure_general_tasks(plan, plan.folder("table7"))
+        return _measured(general, title="Tasks that were not trained", notes=_general_notes(plan))
     (loops,) = await run_loops(plan, WHOLE)
-    kept = {time: await _measure(plan, loops, time) for time in loops.times}
-    title = f"Tasks that were not trained, n = {over_seeds(kept[0][JUDGES]).n}"
-    return _measured(plan, kept, title=title, notes=_EMBEDDED_NOTES)
+    found = {time: await _measure(plan, loops, time) for time in loops.times}
+    title = f"Tasks that were not trained, n = {over_seeds(found[0][JUDGES]).n}"
+    return _measured(found, title=title, notes=_EMBEDDED_NOTES)
 
 
-def _measured(
-    plan: Plan, found: Mapping[int, Found], *, title: str, notes: tuple[str, ...]
-) -> Measured:
+def _measured(found: Mapping[int, Found], *, title: str, notes: tuple[str, ...]) -> Measured:
     """Tables, plot and claims of what was measured at each iteration, 0 first."""
     last = max(found)
     gains = {time: _gains(found, time) for time in found if time}
