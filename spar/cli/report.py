@@ -93,7 +93,8 @@ def report(
     loop: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Folder of a loop that `spar train` has trained, in place of a model (table7); several are seeds of one start."
+            metavar="DIR",
+            help="Folder of a loop that `spar train` has trained, in place of a model (table7). Repeatable: each is a seed, of one start.",
         ),
     ] = None,
     allow_code_execution: AllowCode = False,
