@@ -25,7 +25,8 @@ from spar.infer.engine import Completion, Engine, Request
 from spar.infer.engine_wrappers import EngineWrapper, InstrumentedEngine
 from spar.infer.summary import Summary
 from spar.run.build import make_manifest, open_roles, search_settings
-from spar.run.resolve import Engines, deployments
+from spar.run.engines import Engines
+from spar.run.resolve import deployments
 from spar.store import RunStore
 from spar.types import Message, Prompt
 

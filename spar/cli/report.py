@@ -90,6 +90,13 @@ def report(
         str,
         typer.Option(help="Folder with the benchmarks' data; empty for $SPAR_DATA or the cache."),
     ] = "",
+    response_cache: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="File with replies of other runs, made if there is none: equal requests are answered from it, and seconds are left out.",
+        ),
+    ] = "",
     loop: Annotated[
         list[Path] | None,
         typer.Option(
@@ -124,6 +131,7 @@ def report(
         parallel_loops=parallel_loops,
         runs=runs,
         data=data,
+        response_cache=response_cache,
         loops=loops,
         allow_code_execution=allow_code_execution,
         listener=open_progress(display),

@@ -71,9 +71,9 @@ OUTLINE = (
                 "spend less on a prompt, or answer it sooner",
             ),
             Section(
-                "Seed, and what is searched again",
-                "seed redo",
-                "repeat a run, or resume it",
+                "Seed, what is searched again, response cache",
+                "seed redo response_cache",
+                "repeat a run, resume it, or take replies of other runs",
                 anchors="run",
             ),
         ),

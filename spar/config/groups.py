@@ -198,6 +198,9 @@ class RunGroup(Settings):
     )
     """Stored trees to search again on resuming: changed, whose prompt has another content now; unanswered, where
     every attempt failed. Repeatable."""
+    response_cache: str = setting("", may_change=True, omit_default=True)
+    """File with replies of other runs, made if there is none: equal requests are answered from it. Seconds are then
+    not those of the model."""
     seed: int | None = setting(0)
     """Random seed of the run; null in a recipe leaves the engine unseeded."""
     greedy_first: bool = setting(True)

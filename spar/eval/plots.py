@@ -13,8 +13,9 @@ from spar.eval.sweep_table import Row
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COSTS = ("nodes", "calls", "tokens", "seconds")
-"""Fields of a row, one panel each."""
+COSTS = ("nodes", "calls", "tokens", "seconds", "steps")
+"""Fields of a row, one panel each: the first four that every row has."""
+_PANELS = 4
 _MARKS = "osD^vP*X"
 _COLOURS = 10
 """Colours of matplotlib's cycle; strategies beyond them are dashed."""
@@ -38,8 +39,11 @@ def plot(path: Path, title: str, rows: Sequence[Row], unit: str = "") -> None:
     figure = Figure(figsize=(10, 7.5 + 0.2 * legend_rows), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, 2, sharey=True).ravel()
-    for cost, panel in zip(COSTS, axes, strict=True):
+    known = [cost for cost in COSTS if all(getattr(row, cost) is not None for row in rows)]
+    for cost, panel in zip(known[:_PANELS], axes, strict=False):
         _draw(panel, cost, rows, unit)
+    for panel in axes[len(known) :]:
+        panel.set_axis_off()
     axes[0].set_ylabel(_axis(rows[0].metric, unit))
     axes[2].set_ylabel(_axis(rows[0].metric, unit))
     handles, labels = axes[0].get_legend_handles_labels()

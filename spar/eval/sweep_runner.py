@@ -108,6 +108,7 @@ async def sweep(
             metric=grid.metric,
             replayed=counts[point],
             steps=await job.steps(_answering(benchmark)),
+            timed=not config.response_cache,
         )
         for point, result, benchmark, job in zip(points, results, opened, jobs, strict=True)
     ]

@@ -37,8 +37,8 @@ class Row:
     calls: float
     tokens: float
     """Generated tokens."""
-    seconds: float
-    """From the admission of a tree to its end; estimated for replayed trees."""
+    seconds: float | None
+    """From the admission of a tree to its end; estimated for replayed trees, None with a response cache."""
     solved: float
     """Share of the prompts whose search ended with a node that passed its judge."""
     prompts: int
@@ -85,8 +85,9 @@ def row(
     metric: str = "",
     replayed: int = 0,
     steps: float | None = None,
+    timed: bool = True,
 ) -> Row:
-    """The row of a point; trees are streamed."""
+    """The row of a point; trees are streamed, and tell the seconds where they are `timed`."""
     count, nodes, calls, tokens, solved, seconds = 0, 0, 0, 0, 0, 0.0
     for tree in trees:
         usage = tree.usage
@@ -110,7 +111,7 @@ def row(
         nodes=nodes * each,
         calls=calls * each,
         tokens=tokens * each,
-        seconds=seconds * each,
+        seconds=seconds * each if timed else None,
         solved=solved * each,
         prompts=count,
         replayed=min(replayed, count),

@@ -58,6 +58,8 @@ class Plan:
     """Where the runs and results are."""
     data: str = ""
     """Folder of the benchmarks' data; "" for the default."""
+    response_cache: str = ""
+    """File of a response cache for the searches; their seconds are then not measured."""
     loops: tuple[Path, ...] = ()
     """Folders of one's own training loops, a seed each, for an experiment that reads them; the model is then their start."""
     allow_code_execution: bool = False
@@ -107,7 +109,12 @@ class Plan:
 
     def settings(self, **changes: Any) -> dict[str, Any]:
         """Settings of an evaluation."""
-        values = {"model": self.model, "engine": self.engine, "data": self.data}
+        values = {
+            "model": self.model,
+            "engine": self.engine,
+            "data": self.data,
+            "response_cache": self.response_cache,
+        }
         return {**{name: value for name, value in values.items() if value}, **changes}
 
 

@@ -19,30 +19,19 @@ import json
 from collections import defaultdict, deque
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields
-from hashlib import blake2b
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from spar.files import replacing
-from spar.infer.engine import (
-    PROMPT_ID,
-    Completion,
-    Engine,
-    NoteCallback,
-    Request,
-    TokenLogprobs,
-)
+from spar.infer.engine import PROMPT_ID, Completion, Engine, NoteCallback, Request
 from spar.infer.engine_wrappers import EngineWrapper
+from spar.infer.stored_replies import as_values, from_values, request_digests
 
 FLUSH_SECONDS = 0.2
 """Longest time that a reply waits to be written."""
 MAX_IDLE_BYTES = 64 << 20
 """Size from which a file that is mostly of no use is written anew."""
-_NO_PART = ("messages", "tree", "on_text")
-_REQUEST_FIELDS = tuple(f.name for f in fields(Request) if f.name not in _NO_PART)
 _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
-_COMPLETION_FIELDS = tuple(f.name for f in fields(Completion) if f.name != "logprobs")
 
 
 class Journal:
@@ -84,7 +73,7 @@ class Journal:
     def recall(self, prompt_id: str, request: str) -> Completion | None:
         """The next stored reply to a request; None if there is none."""
         lines = self._stored.get(prompt_id, {}).get(request)
-        return _completion(json.loads(lines.popleft())[2]) if lines else None
+        return from_values(json.loads(lines.popleft())[2]) if lines else None
 
     def record(self, prompt_id: str, request: str, completion: Completion) -> None:
         """Write a reply soon."""
@@ -136,7 +125,7 @@ class Journal:
             for line in stream:
                 try:
                     prompt_id, request, values = json.loads(line)
-                    _completion(values)
+                    from_values(values)
                     known = prompt_id in done
                 except (ValueError, TypeError, AttributeError):  # torn, or of another version
                     continue
@@ -184,7 +173,7 @@ class JournaledEngine(EngineWrapper):
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """Pass on the requests that the journal does not hold."""
         prompt_id = PROMPT_ID.get()
-        keys = [*_digests(self.model, requests)]
+        keys = [*request_digests(self.model, requests)]
         replies = [self.journal.recall(prompt_id, key) for key in keys]
         missing = [index for index, reply in enumerate(replies) if reply is None]
         if missing:
@@ -195,27 +184,5 @@ class JournaledEngine(EngineWrapper):
         return [reply for reply in replies if reply is not None]
 
 
-def _digests(model: str, requests: Sequence[Request]) -> Iterator[str]:
-    """A digest of all that decides the reply to each request."""
-    messages, start = None, blake2b(digest_size=12)
-    for request in requests:
-        if request.messages is not messages:  # the votes of a judgement share theirs
-            messages = request.messages
-            turns = [(message.role, message.content) for message in messages]
-            start = blake2b(_ENCODE([model, turns]).encode("ascii"), digest_size=12)
-        digest = start.copy()
-        settings = repr([getattr(request, name) for name in _REQUEST_FIELDS])
-        digest.update(settings.encode("utf-8", "backslashreplace"))
-        yield digest.hexdigest()
-
-
 def _line(prompt_id: str, request: str, completion: Completion) -> bytes:
-    values: dict[str, Any] = {name: getattr(completion, name) for name in _COMPLETION_FIELDS}
-    if completion.logprobs:
-        values["logprobs"] = [(token.token, dict(token.top)) for token in completion.logprobs]
-    return _ENCODE([prompt_id, request, values]).encode("ascii") + b"\n"
-
-
-def _completion(values: dict[str, Any]) -> Completion:
-    logprobs = tuple(TokenLogprobs(token, top) for token, top in values.get("logprobs", ()))
-    return Completion(**{**values, "logprobs": logprobs})
+    return _ENCODE([prompt_id, request, as_values(completion)]).encode("ascii") + b"\n"

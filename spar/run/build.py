@@ -15,7 +15,8 @@ from spar.infer.search import Budget, SearchSettings
 from spar.infer.strategy import SearchConfig
 from spar.manifest import Manifest, with_sources
 from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES, parse_options, strategy_with
-from spar.run.resolve import Engines, loaded_models, models, shown_model
+from spar.run.engines import Engines
+from spar.run.resolve import loaded_models, models, shown_model
 from spar.run.sampling import sampling_of
 from spar.templates import Templates, load
 

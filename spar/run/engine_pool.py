@@ -10,7 +10,7 @@ from spar.config import DecodeConfig
 from spar.config.groups import EngineGroup, ServerGroup
 from spar.infer.engine import Deployment, NoteCallback
 from spar.infer.engine_wrappers import InstrumentedEngine
-from spar.run.resolve import close_all
+from spar.run.engines import close_all
 
 
 @dataclass(slots=True)

@@ -38,11 +38,12 @@ from spar.run.blocking import in_thread
 from spar.run.build import make_manifest, open_roles, search_settings
 from spar.run.decoding import PromptLike, as_prompt
 from spar.run.engine_pool import EnginePool
+from spar.run.engines import Engines
 from spar.run.job import Job
 from spar.run.keywords import checked_changes
 from spar.run.placement import check_fit, memory_shares
 from spar.run.prompt_checks import check_prompts, refuse_unrefinable
-from spar.run.resolve import Engines, models, required_roles, resolve_config, shown_model
+from spar.run.resolve import models, required_roles, resolve_config, shown_model
 from spar.run.resume import PromptSource, load_summary
 from spar.run.session import Run
 from spar.store import RunStore

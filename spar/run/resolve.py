@@ -1,4 +1,4 @@
-"""Resolution of settings: which models run where, and one engine for each model and server.
+"""Resolution of settings: which models run where, and which engine serves each.
 
 Roles that share a model and its servers share an engine. The engine behind `auto` and the model of a server
 are resolved before the run directory is made, so that the manifest records what ran.
@@ -6,144 +6,20 @@ are resolved before the run directory is made, so that the manifest records what
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Sequence
 from typing import TypeVar
 
 from spar.config import DecodeConfig
 from spar.embedded import CHECKPOINT, is_embedded
-from spar.errors import EngineError, UsageError
+from spar.errors import UsageError
 from spar.hardware import has_gpu, has_package
-from spar.infer.decode import DEFAULT_ROOM
-from spar.infer.engine import Accepts, Deployment, Engine, NoteCallback
-from spar.infer.engine_wrappers import AdapterEngine, InstrumentedEngine, MissingEngine, stats
+from spar.infer.engine import Accepts, Deployment, NoteCallback
 from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES, parse_options
 from spar.pretrained import check_model_folder, prepare_model
-from spar.run.sampling import chat_template_args, check_sampling, first_accepting
+from spar.run.sampling import check_sampling, first_accepting
 from spar.types import ROLES, Role
 
 C = TypeVar("C", bound=DecodeConfig)
-
-TREES_PER_SLOT = 3
-"""Trees in flight for each request that an engine can work on at once. Two leave an engine of 256
-slots idle for 4 % of a run of 541 prompts, three for none (reports/schedule_ratio.md)."""
-
-
-@dataclass(slots=True)
-class Engines:
-    """The engines of a run, opened when they are first needed."""
-
-    config: DecodeConfig
-    note: NoteCallback = lambda _: None
-    shares: Mapping[str, float] = field(default_factory=dict)
-    """Model to the share of the memory that it may take, where it may not have all."""
-    roles: Collection[Role] = ROLES
-    """Roles that have an engine; the others must not be called."""
-    opened: dict[Deployment, InstrumentedEngine] = field(default_factory=dict)
-    """May be shared by several of these, whose runs then share loaded models."""
-    ready: float = 0.0
-    """When the last of them was loaded, by the monotonic clock; 0 before that."""
-    closed: bool = False
-    wrap: Callable[[Engine], Engine] = lambda engine: engine
-    """Put around the engine that a role gets."""
-    _needed: dict[Role, Deployment] | None = None
-
-    def get(self, role: Role) -> Engine:
-        """The engine of a role."""
-        if role not in self.roles:
-            return MissingEngine(role)
-        needed = self.needed[role]
-        opened = self._serving(needed)
-        engine = self._open(needed) if opened is None else self.opened[opened]
-        adapter = self.config.adapter.get(role, "")
-        return self.wrap(AdapterEngine(engine, adapter) if adapter else engine)
-
-    @property
-    def opening_note(self) -> str:
-        """What is said while they are opened."""
-        remote = all(deployment.urls for deployment in self.needed.values())
-        return "connecting to the server ..." if self.needed and remote else "loading the model ..."
-
-    async def aclose(self) -> None:
-        """Close them all, also where one fails at it."""
-        self.closed = True
-        await close_all(self.opened, self.note)
-
-    @property
-    def needed(self) -> dict[Role, Deployment]:
-        """Role to what must be open for it."""
-        if self._needed is None:
-            served = deployments(self.config)
-            arguments = {role: chat_template_args(self.config, role) for role in self.roles}
-            self._needed = {
-                role: replace(
-                    served[role],
-                    share=self.shares.get(served[role].model, 1.0),
-                    chat_template_args=tuple(
-                        arguments[other] for other in self.roles if served[other] == served[role]
-                    ),
-                )
-                for role in self.roles
-            }
-        return self._needed
-
-    @property
-    def engines(self) -> dict[Deployment, InstrumentedEngine]:
-        """What is open for these roles."""
-        serving = (self._serving(needed) for needed in self.needed.values())
-        return {deployment: self.opened[deployment] for deployment in serving if deployment}
-
-    def _serving(self, needed: Deployment) -> Deployment | None:
-        return next((opened for opened in tuple(self.opened) if opened.serves(needed)), None)
-
-    def _open(self, needed: Deployment) -> InstrumentedEngine:
-        name = pick_engine(self.config)[0] if needed.engine == "auto" else needed.engine
-        spec = ENGINES.spec(name)
-        engine = self.opened[needed] = InstrumentedEngine(spec.open(needed, self.config, self.note))
-        if self.closed:  # the run was cancelled while this model was loading, in another thread
-            self.opened.pop(needed, None)
-            asyncio.run(engine.aclose())
-            raise EngineError("the engines are closed")
-        return engine
-
-    @property
-    def generated_tokens(self) -> int:
-        """Tokens generated so far, as far as the engines count them before a reply has ended."""
-        return sum(engine.generated_tokens for engine in self.engines.values())
-
-    def room(self) -> int:
-        """Trees to have in flight: the configured number, or enough to keep every engine busy."""
-        if self.config.concurrency:
-            return self.config.concurrency
-        capacities = [engine.capacity for engine in self.engines.values()]
-        busy = capacities and all(capacities)  # without an engine, or without a limit, the default
-        return TREES_PER_SLOT * sum(capacities) if busy else DEFAULT_ROOM
-
-    def describe(self) -> list[str]:
-        """One line an engine: what it holds and how full its batches were."""
-        lines = []
-        for deployment, engine in self.engines.items():
-            engine_stats = stats(engine)
-            batch = engine_stats.mean_batch if engine_stats else 0.0
-            rows = f", mean batch {batch:.1f} rows" if batch else ""
-            lines.append(f"{engine_label(deployment)}: {engine.description}{rows}")
-        return lines
-
-    def counts(self) -> dict[str, dict[str, float]]:
-        """Engine to its counts."""
-        return {engine_label(deployment): m.counts() for deployment, m in self.engines.items()}
-
-
-async def close_all(
-    opened: MutableMapping[Deployment, InstrumentedEngine], note: NoteCallback
-) -> None:
-    """Close every engine and take it out, also where one fails at it."""
-    engines = [opened.pop(deployment) for deployment in tuple(opened)]
-    closing = [engine.aclose() for engine in engines]
-    for result in await asyncio.gather(*closing, return_exceptions=True):
-        if isinstance(result, Exception):
-            note(f"an engine did not close: {result}")
 
 
 def required_roles(config: DecodeConfig) -> tuple[Role, ...]:

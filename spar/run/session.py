@@ -29,10 +29,10 @@ from spar.record.run_log import start_line
 from spar.run.blocking import in_thread
 from spar.run.build import open_roles, search_settings
 from spar.run.engine_pool import EnginePool
+from spar.run.engines import Engines
 from spar.run.job import Job
 from spar.run.placement import check_second_phase, memory_shares, needs_two_phases
 from spar.run.prompt_checks import check_prompts
-from spar.run.resolve import Engines
 from spar.run.resume import PromptSource, load_summary, outdated
 from spar.run.total_budget import RoundOfSearches, check_total_budget, next_round
 from spar.run.two_phase import (
@@ -330,7 +330,7 @@ class Run:
                 self._note(line)
             for name, counts in engines.counts().items():
                 self.summary.add_engine(name, _difference(counts, before.get(name, {})))
-            engines.closed = True  # a model that another thread is still loading is closed there
+            engines.finish()
             if self.pool is None:
                 await engines.aclose()
 

@@ -88,6 +88,7 @@ FLAGS_OF_OTHERS = {
     "--gen_kwargs": "lm-eval's",
     "--model_args": "lm-eval's",
     "--batch_size": "lm-eval's",
+    "--use_cache": "lm-eval's",
     "--served-model-name": "vLLM's",
 }
 """Flag that a page names, outside of a command, to the program that has it."""

@@ -16,8 +16,9 @@ from spar.infer.engine_wrappers import InstrumentedEngine
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.summary import Summary
 from spar.run.build import make_manifest, open_roles, search_settings
+from spar.run.engines import Engines
 from spar.run.job import Job
-from spar.run.resolve import Engines, deployments
+from spar.run.resolve import deployments
 from spar.store import RunStore
 
 CODE = """

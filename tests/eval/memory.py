@@ -15,8 +15,8 @@ from spar.infer.engine import Engine
 from spar.infer.engine_wrappers import MissingEngine
 from spar.infer.search import run_search
 from spar.run.build import open_roles, search_settings
+from spar.run.engines import Engines
 from spar.run.job import Job
-from spar.run.resolve import Engines
 from spar.types import Role, SearchTree
 
 

@@ -19,7 +19,8 @@ from spar.infer.engines.fake import FakeEngine, scripted_reply
 from spar.infer.summary import Summary
 from spar.infer.votes import VoteRule
 from spar.run.build import make_manifest, open_roles, search_settings
-from spar.run.resolve import Engines, deployments
+from spar.run.engines import Engines
+from spar.run.resolve import deployments
 from spar.store import RunStore
 from spar.types import Message
 from tests.fakes import make_prompt

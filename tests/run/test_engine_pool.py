@@ -12,7 +12,7 @@ from spar.infer.engine import Deployment
 from spar.infer.engine_wrappers import InstrumentedEngine
 from spar.infer.engines.fake import FakeEngine
 from spar.run.engine_pool import EnginePool
-from spar.run.resolve import Engines
+from spar.run.engines import Engines
 from spar.types import Role
 
 MODEL = Deployment("m", adapters=("a", "b"), share=0.5, engine="vllm")

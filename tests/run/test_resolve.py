@@ -15,7 +15,8 @@ from spar.infer.engine_wrappers import InstrumentedEngine, MissingEngine
 from spar.infer.engines import packages
 from spar.infer.engines.fake import FakeEngine
 from spar.run import resolve as deploy
-from spar.run.resolve import Engines, deployments, pick_engine, required_roles, resolve_config
+from spar.run.engines import TREES_PER_SLOT, Engines
+from spar.run.resolve import deployments, pick_engine, required_roles, resolve_config
 from spar.types import ROLES, Role
 
 
@@ -188,7 +189,7 @@ def test_room_follows_the_engines() -> None:
     }
     assert Engines(config, opened=opened).room() == DEFAULT_ROOM
     first.capacity = second.capacity = 10
-    assert Engines(config, opened=opened).room() == deploy.TREES_PER_SLOT * 20
+    assert Engines(config, opened=opened).room() == TREES_PER_SLOT * 20
     mine = config.model_copy(update={"concurrency": 7})
     assert Engines(mine, opened=opened).room() == 7
 

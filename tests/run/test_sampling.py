@@ -12,7 +12,7 @@ from spar.config import DecodeConfig, load_decode
 from spar.errors import UsageError
 from spar.estimate.calls import dry_run_text
 from spar.infer.engine import Request, Sampling
-from spar.run.resolve import Engines
+from spar.run.engines import Engines
 from spar.run.sampling import sampling_of
 from spar.types import Message, Prompt
 

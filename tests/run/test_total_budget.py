@@ -25,7 +25,8 @@ from spar.run import placement
 from spar.run.build import make_manifest, open_roles, search_settings
 from spar.run.decoding import source_of
 from spar.run.engine_pool import EnginePool
-from spar.run.resolve import Engines, deployments, resolve_config
+from spar.run.engines import Engines
+from spar.run.resolve import deployments, resolve_config
 from spar.run.session import Run
 from spar.run.two_phase import FOLDER
 from spar.store import RunStore, read_trees

@@ -11,7 +11,7 @@ import pytest
 
 from spar.errors import EngineError, RunStopped
 from spar.record.training_data import Pair
-from spar.run.resolve import Engines
+from spar.run.engines import Engines
 from spar.store import read_trees
 from spar.train.build import read_report
 from spar.train.loop import loop_pipeline

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from math import isnan
 
 from spar.eval.paper import IFEVAL
 from spar.experiments.experiment import (
@@ -120,7 +121,9 @@ async def measure_figure5(plan: Plan) -> Measured:
         name="figure5",
         title=f"Strategies by what they cost, n = {bfs.mean(metric).n}",
         y="answers that meet every constraint, %",
-        panels=tuple(_panel(points, grid, cost, metric) for cost in COSTS),
+        panels=tuple(
+            _panel(points, grid, cost, metric) for cost in COSTS if not isnan(bfs.cost(cost))
+        ),
     )
     return Measured(
         tables=(table,),
@@ -207,7 +210,7 @@ def _table(
             as_number(point.mean(metric)),
             as_number(point.mean(judged)) if point.judged else None,
             as_number(point.mean("ceiling")),
-            *(round(point.cost(cost), 2) for cost in COSTS),
+            *point.costs(COSTS),
         )
         for point in points.values()
     ]

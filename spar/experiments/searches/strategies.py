@@ -187,10 +187,7 @@ def points_table(
                 as_number(point.mean(judged)) if point.judged else None,
                 as_number(optimism, "points") if optimism else None,
                 as_number(point.mean("ceiling")),
-                *(
-                    round(point.cost(cost), 2)
-                    for cost in ("nodes", "calls", "tokens", "steps", "seconds")
-                ),
+                *point.costs(("nodes", "calls", "tokens", "steps", "seconds")),
                 as_number(difference, "points") if difference else None,
             )
         )

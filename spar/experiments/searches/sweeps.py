@@ -7,7 +7,7 @@ meets every constraint (`ceiling`): the share that a judge without errors would 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -55,6 +55,11 @@ class PointOverSeeds:
     def ahead_of(self, other: PointOverSeeds, metric: str) -> SeedMean:
         """How much more a metric is here, paired by prompt and seed."""
         return over_seeds(self.shares[metric], other.shares[metric])
+
+    def costs(self, names: Iterable[str]) -> list[float | None]:
+        """Several costs, rounded for a table; None for one that no seed knows."""
+        values = [self.cost(name) for name in names]
+        return [None if math.isnan(value) else round(value, 2) for value in values]
 
     def cost(self, name: str) -> float:
         """Mean of a cost over prompts and seeds; NaN where no seed knows it."""

@@ -1,0 +1,165 @@
+"""The engines of a run: one for each model and its servers, opened when first needed, answering from a response cache."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, MutableMapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from spar.config import DecodeConfig
+from spar.errors import EngineError
+from spar.infer.decode import DEFAULT_ROOM
+from spar.infer.engine import Deployment, Engine, NoteCallback
+from spar.infer.engine_wrappers import AdapterEngine, InstrumentedEngine, MissingEngine, stats
+from spar.infer.response_cache import CachedEngine, ResponseCache
+from spar.plugins import ENGINES
+from spar.run.cached_engine import cached_engine
+from spar.run.resolve import deployments, engine_label, pick_engine
+from spar.run.sampling import chat_template_args
+from spar.types import ROLES, Role
+
+TREES_PER_SLOT = 3
+"""Trees in flight for each request that an engine can work on at once. Two leave an engine of 256
+slots idle for 4 % of a run of 541 prompts, three for none (reports/schedule_ratio.md)."""
+
+
+@dataclass(slots=True)
+class Engines:
+    """The engines of a run, opened when they are first needed."""
+
+    config: DecodeConfig
+    note: NoteCallback = lambda _: None
+    shares: Mapping[str, float] = field(default_factory=dict)
+    """Model to the share of the memory that it may take, where it may not have all."""
+    roles: Collection[Role] = ROLES
+    """Roles that have an engine; the others must not be called."""
+    opened: dict[Deployment, InstrumentedEngine] = field(default_factory=dict)
+    """May be shared by several of these, whose runs then share loaded models."""
+    ready: float = 0.0
+    """When the last of them was loaded, by the monotonic clock; 0 before that."""
+    closed: bool = False
+    wrap: Callable[[Engine], Engine] = lambda engine: engine
+    """Put around the engine that a role gets."""
+    cached: dict[Deployment, CachedEngine] = field(default_factory=dict)
+    """What answers in place of an engine, with a response cache."""
+    _cache: ResponseCache | None = None
+    _needed: dict[Role, Deployment] | None = None
+
+    def get(self, role: Role) -> Engine:
+        """The engine of a role."""
+        if role not in self.roles:
+            return MissingEngine(role)
+        needed = self.needed[role]
+        opened = self._serving(needed)
+        engine: Engine = self._open(needed) if opened is None else self.opened[opened]
+        if self.config.response_cache:
+            engine = self._cached(opened or needed, engine)
+        adapter = self.config.adapter.get(role, "")
+        return self.wrap(AdapterEngine(engine, adapter) if adapter else engine)
+
+    @property
+    def opening_note(self) -> str:
+        """What is said while they are opened."""
+        remote = all(deployment.urls for deployment in self.needed.values())
+        return "connecting to the server ..." if self.needed and remote else "loading the model ..."
+
+    async def aclose(self) -> None:
+        """Close them all, also where one fails at it."""
+        self.finish()
+        await close_all(self.opened, self.note)
+
+    def finish(self) -> None:
+        """Close the response cache, and open no further engine: one that another thread is still loading is closed there."""
+        self.closed = True
+        if self._cache is not None:
+            self._cache.close()
+
+    @property
+    def needed(self) -> dict[Role, Deployment]:
+        """Role to what must be open for it."""
+        if self._needed is None:
+            served = deployments(self.config)
+            arguments = {role: chat_template_args(self.config, role) for role in self.roles}
+            self._needed = {
+                role: replace(
+                    served[role],
+                    share=self.shares.get(served[role].model, 1.0),
+                    chat_template_args=tuple(
+                        arguments[other] for other in self.roles if served[other] == served[role]
+                    ),
+                )
+                for role in self.roles
+            }
+        return self._needed
+
+    @property
+    def engines(self) -> dict[Deployment, InstrumentedEngine]:
+        """What is open for these roles."""
+        serving = (self._serving(needed) for needed in self.needed.values())
+        return {deployment: self.opened[deployment] for deployment in serving if deployment}
+
+    def _serving(self, needed: Deployment) -> Deployment | None:
+        return next((opened for opened in tuple(self.opened) if opened.serves(needed)), None)
+
+    def _open(self, needed: Deployment) -> InstrumentedEngine:
+        name = pick_engine(self.config)[0] if needed.engine == "auto" else needed.engine
+        spec = ENGINES.spec(name)
+        engine = self.opened[needed] = InstrumentedEngine(spec.open(needed, self.config, self.note))
+        if self.closed:  # the run was cancelled while this model was loading, in another thread
+            self.opened.pop(needed, None)
+            asyncio.run(engine.aclose())
+            raise EngineError("the engines are closed")
+        return engine
+
+    def _cached(self, deployment: Deployment, engine: Engine) -> CachedEngine:
+        if self._cache is None:
+            self._cache = ResponseCache(Path(self.config.response_cache), self.note)
+        if deployment not in self.cached:
+            self.cached[deployment] = cached_engine(engine, deployment, self.config, self._cache)
+        return self.cached[deployment]
+
+    @property
+    def generated_tokens(self) -> int:
+        """Tokens generated so far, as far as the engines count them before a reply has ended."""
+        return sum(engine.generated_tokens for engine in self.engines.values())
+
+    def room(self) -> int:
+        """Trees to have in flight: the configured number, or enough to keep every engine busy."""
+        if self.config.concurrency:
+            return self.config.concurrency
+        capacities = [engine.capacity for engine in self.engines.values()]
+        busy = capacities and all(capacities)  # without an engine, or without a limit, the default
+        return TREES_PER_SLOT * sum(capacities) if busy else DEFAULT_ROOM
+
+    def describe(self) -> list[str]:
+        """One line an engine: what it holds and how full its batches were."""
+        lines = []
+        for deployment, engine in self.engines.items():
+            engine_stats = stats(engine)
+            batch = engine_stats.mean_batch if engine_stats else 0.0
+            rows = f", mean batch {batch:.1f} rows" if batch else ""
+            lines.append(f"{engine_label(deployment)}: {engine.description}{rows}")
+        lines += [
+            f"{engine_label(deployment)}: {cached.hits:,} of {cached.requests:,} replies are from {self.config.response_cache}"
+            for deployment, cached in self.cached.items()
+        ]
+        return lines
+
+    def counts(self) -> dict[str, dict[str, float]]:
+        """Engine to its counts."""
+        counts = {engine_label(deployment): m.counts() for deployment, m in self.engines.items()}
+        for deployment, cached in self.cached.items():
+            counts[engine_label(deployment)]["from_cache"] = cached.hits
+        return counts
+
+
+async def close_all(
+    opened: MutableMapping[Deployment, InstrumentedEngine], note: NoteCallback
+) -> None:
+    """Close every engine and take it out, also where one fails at it."""
+    engines = [opened.pop(deployment) for deployment in tuple(opened)]
+    closing = [engine.aclose() for engine in engines]
+    for result in await asyncio.gather(*closing, return_exceptions=True):
+        if isinstance(result, Exception):
+            note(f"an engine did not close: {result}")

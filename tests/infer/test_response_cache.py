@@ -1,0 +1,187 @@
+"""A response cache: an equal request is answered from it, in any process, and nothing else is."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from spar.errors import UsageError
+from spar.infer.engine import Completion, Continuation, Request, Sampling, TokenLogprobs
+from spar.infer.engine_wrappers import InstrumentedEngine
+from spar.infer.engines.fake import FakeEngine
+from spar.infer.response_cache import CachedEngine, ResponseCache
+from spar.types import Message
+
+HOT = Sampling(temperature=0.7, seed=3)
+
+
+def request(text: str = "Write a line.", sampling: Sampling = HOT, adapter: str = "") -> Request:
+    """A request of one turn."""
+    return Request((Message(role="user", content=text),), sampling, adapter=adapter)
+
+
+def opened(path: Path, namespace: str = "model") -> tuple[FakeEngine, CachedEngine]:
+    """An engine whose replies tell how many it gave, and the cached one around it."""
+    fake = FakeEngine(lambda _: f"reply {len(fake.requests)}")
+    return fake, CachedEngine(InstrumentedEngine(fake), ResponseCache(path), namespace)
+
+
+async def test_an_equal_request_is_answered_from_the_file(tmp_path: Path) -> None:
+    """By another engine that opens it later, too, and with what the first reply cost."""
+    fake, engine = opened(tmp_path / "a" / "cache.db")
+    first = await engine.generate([request(), request("Another.")])
+    assert [reply.text for reply in first] == ["reply 2", "reply 2"]
+    again, other = opened(tmp_path / "a" / "cache.db")
+    assert await other.generate([request(), request("A third."), request("Another.")]) == [
+        first[0],
+        Completion("reply 1", "stop", first[0].prompt_tokens - 1, 2),
+        first[1],
+    ]
+    assert len(fake.requests) == 2
+    assert [sent.messages[0].content for sent in again.requests] == ["A third."]
+    assert (other.requests, other.hits) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        request("Write a line. "),
+        request(sampling=replace(HOT, seed=4)),
+        request(sampling=replace(HOT, temperature=0.8)),
+        request(sampling=replace(HOT, max_tokens=7)),
+        request(sampling=replace(HOT, chat_template_args={"enable_thinking": False})),
+        request(adapter="lora"),
+        replace(request(), plain=True),
+    ],
+)
+async def test_a_request_that_differs_is_asked(tmp_path: Path, other: Request) -> None:
+    """In anything that may change its reply."""
+    fake, engine = opened(tmp_path / "cache.db")
+    await engine.generate([request()])
+    await engine.generate([other])
+    assert len(fake.requests) == 2
+
+
+async def test_another_model_is_asked(tmp_path: Path) -> None:
+    """Though the request is the same."""
+    _, engine = opened(tmp_path / "cache.db")
+    await engine.generate([request()])
+    fake, engine = opened(tmp_path / "cache.db", namespace="another model")
+    await engine.generate([request()])
+    assert len(fake.requests) == 1
+
+
+async def test_what_is_drawn_afresh_is_not_stored(tmp_path: Path) -> None:
+    """A temperature without a seed; greedily there is nothing to draw."""
+    fake, engine = opened(tmp_path / "cache.db")
+    drawn, greedy = request(sampling=replace(HOT, seed=None)), request(sampling=Sampling())
+    for _ in range(2):
+        await engine.generate([drawn, greedy])
+    assert [sent.sampling for sent in fake.requests] == [
+        drawn.sampling,
+        greedy.sampling,
+        drawn.sampling,
+    ]
+
+
+class Refusing(FakeEngine):
+    """Gives no text, and says why."""
+
+    async def generate(self, requests: object) -> list[Completion]:
+        """One completion without a text."""
+        self.requests.append(request())
+        return [Completion("", "stop", 3, 0, empty_reason="the content filter")]
+
+
+async def test_a_refused_reply_is_asked_again(tmp_path: Path) -> None:
+    """A server's filter may decide otherwise."""
+    fake = Refusing(lambda _: "")
+    engine = CachedEngine(fake, ResponseCache(tmp_path / "cache.db"), "model")
+    for _ in range(2):
+        await engine.generate([request()])
+    assert len(fake.requests) == 2
+
+
+class Telling(FakeEngine):
+    """Gives log-probabilities beside its text, and half of a character in it."""
+
+    async def generate(self, requests: object) -> list[Completion]:
+        """One completion with everything that one can have."""
+        top = {"Y": -0.125, "\ud83d": -2.5}
+        logprobs = (TokenLogprobs("Y", top), TokenLogprobs("es", {}))
+        return [Completion("Yes \ud83d", "length", 3, 2, logprobs, cached_tokens=2)]
+
+
+async def test_a_reply_is_read_back_as_it_was(tmp_path: Path) -> None:
+    """With its log-probabilities, whatever its characters."""
+    cache = ResponseCache(tmp_path / "cache.db")
+    (told,) = await CachedEngine(Telling(lambda _: ""), cache, "model").generate([request()])
+    (read,) = await CachedEngine(FakeEngine(lambda _: ""), cache, "model").generate([request()])
+    assert read == told
+    assert read.cached_tokens == 2
+
+
+async def test_scores_are_cached_too(tmp_path: Path) -> None:
+    """A continuation after the same context is scored once."""
+    one, two = Continuation("1 + 1 =", " 2"), Continuation("1 + 1 =", " 3")
+    _, engine = opened(tmp_path / "cache.db")
+    first = await engine.score([one, two])
+    assert await engine.score([two, one]) == first[::-1]
+    assert (engine.requests, engine.hits) == (4, 2)
+
+
+def test_several_threads_write_at_once(tmp_path: Path) -> None:
+    """Each through a connection of its own, as processes have them."""
+
+    def fill(number: int) -> None:
+        cache = ResponseCache(tmp_path / "cache.db")
+        for each in range(50):
+            cache.put({f"{number}-{each}": {"n": number}})
+        cache.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(fill, range(4)))
+    found = ResponseCache(tmp_path / "cache.db").get(
+        [f"{n}-{e}" for n in range(4) for e in range(50)]
+    )
+    assert [value["n"] for value in found] == [n for n in range(4) for _ in range(50)]
+
+
+@pytest.mark.parametrize(
+    "make", [lambda path: path.mkdir(), lambda path: path.write_text("{}\n" * 99)]
+)
+def test_a_file_that_is_no_cache_is_refused(tmp_path: Path, make: object) -> None:
+    """A folder, or a file of something else, which is left as it was."""
+    path = tmp_path / "cache.db"
+    make(path)  # type: ignore[operator]
+    before = path.read_bytes() if path.is_file() else b""
+    with pytest.raises(UsageError, match=r"--response-cache .*cache\.db: "):
+        ResponseCache(path)
+    assert (path.read_bytes() if path.is_file() else b"") == before
+
+
+async def test_a_cache_that_fails_does_not_end_the_run(tmp_path: Path) -> None:
+    """The requests are asked, and a line says so once."""
+    notes: list[str] = []
+    cache = ResponseCache(tmp_path / "cache.db", notes.append)
+    fake = FakeEngine(lambda _: "reply")
+    engine = CachedEngine(fake, cache, "model")
+    await engine.generate([request()])
+    cache._database.close()  # as a disk that went away
+    for _ in range(2):
+        await engine.generate([request()])
+    assert len(fake.requests) == 3
+    assert len(notes) == 1
+    assert notes[0].endswith("; the run goes on without the response cache")
+
+
+async def test_replies_of_another_version_are_asked_again(tmp_path: Path) -> None:
+    """Values that make no completion count as none."""
+    fake, engine = opened(tmp_path / "cache.db")
+    await engine.generate([request()])
+    engine.cache._database.execute("UPDATE replies SET reply = '{\"words\": 3}'")
+    await engine.generate([request()])
+    assert len(fake.requests) == 2

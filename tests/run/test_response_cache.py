@@ -1,0 +1,111 @@
+"""Runs with a response cache: what one run was answered, another does not ask for; whose replies may be shared."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import spar
+from spar.config import DecodeConfig
+from spar.infer.engine import Deployment
+from spar.run.cached_engine import namespace
+from spar.store import read_summary, read_trees
+from tests.answers import Script
+from tests.fakes import timeless
+from tests.servers import ScriptedServer
+
+SETTINGS: dict[str, Any] = {"budget": 7, "votes": 3, "seed": 1}
+
+
+def trees(directory: Path) -> dict[str, str]:
+    """Prompt id to tree, without times and without the digest of the settings."""
+    return {
+        tree.prompt.id: timeless(tree).model_copy(update={"config_digest": ""}).to_json()
+        for tree in read_trees(directory)
+    }
+
+
+def test_a_run_takes_the_replies_of_another(tmp_path: Path) -> None:
+    """Another directory, another strategy with the same drafts: trees and costs are as without a cache."""
+    prompts = [f"prompt number {number}" for number in range(6)]
+    cache = tmp_path / "cache.db"
+    with ScriptedServer(Script()) as server:
+        settings = {**SETTINGS, "base_url": server.url}
+        spar.decode(prompts, out=tmp_path / "plain", strategy="bfs", **settings)
+        asked = server.num_requests
+        spar.decode(
+            prompts, out=tmp_path / "first", strategy="bfs", response_cache=cache, **settings
+        )
+        assert server.num_requests == 2 * asked
+        spar.decode(
+            prompts, out=tmp_path / "again", strategy="bfs", response_cache=cache, **settings
+        )
+        assert server.num_requests == 2 * asked
+        spar.decode(prompts, out=tmp_path / "dfs", strategy="dfs", response_cache=cache, **settings)
+        assert server.num_requests - 2 * asked < asked / 2
+    assert trees(tmp_path / "plain") == trees(tmp_path / "first") == trees(tmp_path / "again")
+    plain, again = (read_summary(tmp_path / name) for name in ("plain", "again"))
+    for count in ("calls", "prompt_tokens", "completion_tokens", "nodes", "solved"):
+        assert plain[count] == again[count]
+    (engine,) = again["engines"].values()
+    assert (engine["calls"], engine["from_cache"]) == (0, plain["calls"])
+    log = (tmp_path / "again" / "log.txt").read_text()
+    assert f"{plain['calls']} of {plain['calls']} replies are from {cache}" in log
+
+
+def test_a_run_may_be_resumed_with_a_cache_or_without(tmp_path: Path) -> None:
+    """It does not decide what a run is."""
+    with ScriptedServer(Script()) as server:
+        settings = {**SETTINGS, "base_url": server.url, "out": tmp_path / "run"}
+        spar.decode(["one"], response_cache=tmp_path / "cache.db", **settings)
+        spar.decode(["one", "two"], **settings)
+        spar.decode(["one", "two", "three"], response_cache=tmp_path / "cache.db", **settings)
+    assert len(list(read_trees(tmp_path / "run"))) == 3
+
+
+@pytest.mark.model
+def test_a_sweep_with_a_cache_has_no_seconds(tmp_path: Path) -> None:
+    """Its other numbers are those without one."""
+    rows = []
+    for name in ("plain", "cached"):
+        spar.sweep(
+            "nano-if-answers",
+            strategies=["bfs", "best-of-n:waves=growing"],
+            budgets=[1, 3],
+            limit=4,
+            out=tmp_path / name,
+            response_cache="" if name == "plain" else tmp_path / "cache.db",
+        )
+        with (tmp_path / name / "nano-if-answers" / "sweep.csv").open() as file:
+            rows.append(list(csv.DictReader(file)))
+    plain, cached = rows
+    assert all(row.pop("seconds") for row in plain)
+    assert not any(row.pop("seconds") for row in cached)
+    assert plain == cached
+
+
+def test_whose_replies_may_be_shared(tmp_path: Path) -> None:
+    """Those of one model in one format; where it runs and how many rows it has does not matter."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "weights").write_text("one")
+    here = Deployment(str(folder), engine="hf")
+
+    def of(deployment: Deployment = here, **settings: Any) -> str:
+        return namespace(deployment, DecodeConfig(**{"engine": "hf", **settings}))
+
+    first = of()
+    assert first == of(device="cpu") == of(max_batch_size=3) == of(seed=9, votes=7)
+    others = {
+        of(dtype="bf16"),
+        of(Deployment(str(folder), engine="vllm"), engine="vllm"),
+        of(Deployment("m", ("http://one/v1",), engine="openai")),
+        of(Deployment("m", ("http://two/v1",), engine="openai")),
+        of(extra_body={"a": 1}),
+    }
+    (folder / "weights").write_text("another")
+    others.add(of())
+    assert len({first, *others}) == 7
