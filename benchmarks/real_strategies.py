@@ -7,7 +7,8 @@ The prompts are a sample of IFEval's, drawn by `--prompt-seed`. `--only oracle` 
 `--judge verifier`, which is the benchmark's own truth: a ceiling for any judge. Refinements are `--refiner`'s, by
 default a program's (`rewrite`), which costs no call. `--only votes` draws `--vote-budget` drafts a prompt, has
 the model vote on each (one round, every vote cast), and holds the votes against the truth. Without `--only`
-both are done. spar stores every tree, so a rerun resumes; greedy drafts have the same seed everywhere.
+both are done. spar stores every tree, so a rerun resumes. Strategies share a response cache: a draft has the same seed
+in each of them and is generated once, and counted for every one that asks for it; so there are no seconds.
 """
 
 from __future__ import annotations
@@ -42,14 +43,20 @@ from reporting import (
 import spar
 from spar.eval.ifeval import FOUR, PROMPT_STRICT
 from spar.eval.statistics import metrics
+from spar.eval.sweep import Point
 from spar.plugins import BENCHMARKS
 from spar.record.evaluation import Example, Metric, Scored, read_examples
 from spar.train.data.measure import open_similarity
 from spar.types import best
 from spar.verifiers import passes
 
-STRATEGIES = ("best-of-n", "iterative", "bfs")
-BEST_OF_N = STRATEGIES[0]
+BEST_OF_N = "best-of-n"
+GROWING = f"{BEST_OF_N}:waves=growing"
+STRATEGIES = (
+    *(GROWING, "iterative", "iterative:restart_after=3", "bfs", "dfs", "best-first"),
+    *("beam", "ab-mcts", "mcts"),
+)
+CACHE = "responses.db"
 PASS = "pass"
 
 
@@ -57,6 +64,7 @@ def main() -> None:
     """Measure what is missing, or write the page."""
     made = parser(__doc__, "runs/real-strategies", engines=True)
     made.add_argument("--only", choices=("oracle", "votes"), help="one of the two parts")
+    made.add_argument("--strategies", default=",".join(STRATEGIES))
     made.add_argument("--budgets", default="1,3,7,15")
     made.add_argument("--refiner", default="rewrite")
     made.add_argument("--dtype", default="fp32", choices=("fp32", "bf16"))
@@ -85,7 +93,7 @@ def oracle(args: argparse.Namespace) -> dict[str, Any]:
     folder = args.out / "oracle"
     rows = spar.sweep(
         ShuffledIFEval,
-        strategies=STRATEGIES,
+        strategies=args.strategies.split(","),
         budgets=[int(part) for part in args.budgets.split(",")],
         metric=PROMPT_STRICT,
         out=folder,
@@ -93,20 +101,23 @@ def oracle(args: argparse.Namespace) -> dict[str, Any]:
         refiner=args.refiner,
         **_common(args),
     )
-    points = {f"{row.strategy}-{row.budget}": row for row in rows}
     home = folder / BENCHMARKS.name_of(ShuffledIFEval)
+    folders = {
+        _name(asdict(row)): home / Point(row.strategy, row.budget, row.depth).name for row in rows
+    }
     most = max(row.budget for row in rows)
-    trees = spar.read_trees(home / f"{BEST_OF_N}-{most}")
+    largest = [row.strategy for row in rows if row.budget == most]
+    best_of_n = folders.get(f"{BEST_OF_N}-{most}")
     return {
         "rows": [asdict(row) for row in rows],
-        "rewrites": [list(_rewrites(home / f"{name}-{most}")) for name in STRATEGIES[1:]],
-        "shares": {name: by_id(read_examples(home / name), FOUR) for name in points},
+        "rewrites": {name: [*_rewrites(folders[f"{name}-{most}"])] for name in largest},
+        "shares": {name: by_id(read_examples(run), FOUR) for name, run in folders.items()},
         "drafts": {
             tree.prompt.id: [
                 [bool(passes(node.response, tree.prompt)), node.usage.completion_tokens]
                 for node in tree.nodes
             ]
-            for tree in trees
+            for tree in (spar.read_trees(best_of_n) if best_of_n else ())
         },
     }
 
@@ -178,6 +189,7 @@ def _common(args: argparse.Namespace) -> dict[str, Any]:
         "seed": args.seed,
         "draft": {"temperature": 0.9, "top_p": 0.9, "max_tokens": args.max_tokens},
         "offline": True,
+        "response_cache": args.out / CACHE,
     }
 
 
@@ -215,20 +227,21 @@ def _oracle_parts(measured: Mapping[str, Any]) -> Iterable[str]:
             "n",
             "gain, points",
             "gained, lost",
-            "nodes",
-            "calls",
+            "responses",
+            "drafts",
             "tokens",
-            "seconds",
+            "steps",
         ),
         [_oracle_row(row, points[_name(row)], base) for row in rows],
     )
     yield (
-        "Nodes, calls, generated tokens and seconds are means of a prompt. Seconds are those from a tree's admission to "
-        "its end while as many others run as the engine takes; smaller budgets are read out of the largest "
-        "search, and their seconds estimated. A rewrite costs no call."
+        "Responses, drafts (calls of the model), generated tokens and dependent steps are means of a prompt. A rewrite costs no "
+        "call. Smaller budgets are read out of the largest search where it contains them. A draft that several strategies "
+        "ask for was generated once and is counted for each."
     )
     yield from _how_close(measured, n)
-    yield from _first_pass(measured["drafts"], points)
+    if measured["drafts"]:
+        yield from _first_pass(measured["drafts"], points)
     yield from _against(rows, points)
 
 
@@ -245,25 +258,24 @@ def _oracle_row(row: Mapping[str, Any], points: Rows, base: Rows) -> list[str]:
         f"{row['nodes']:.1f}",
         f"{row['calls']:.1f}",
         f"{row['tokens']:,.0f}",
-        f"{row['seconds']:.1f}",
+        "" if row["steps"] is None else f"{row['steps']:.1f}",
     ]
 
 
 def _how_close(measured: Mapping[str, Any], n: int) -> Iterable[str]:
     """How much refinements change, at the largest budget."""
-    sentences = []
-    for name, edits in zip(STRATEGIES[1:], measured["rewrites"], strict=True):
+    lines = []
+    for name, edits in measured["rewrites"].items():
         if edits:
             alike, more = (statistics.fmean(values) for values in zip(*edits, strict=True))
-            sentences.append(
-                f"{len(edits)} of {n} answers of {name} are refinements that pass: their mean edit similarity to the "
-                f"draft is {alike:.3f}, and they have {more:+.1f} words."
-            )
-    if sentences:
+            lines.append([name, f"{len(edits)} of {n}", f"{alike:.3f}", f"{more:+.1f}"])
+    if lines:
         yield (
-            f"At the largest budget {' '.join(sentences)} A rewriter reads the constraints that the verifiers check, so this "
-            "is what programs can fix; nobody judged how the texts read."
+            "Answers at the largest budget that are refinements and pass, with the mean edit similarity to their draft and the words that "
+            "they have more. A rewriter reads the constraints that the verifiers check, so this is what programs can fix; nobody "
+            "judged how the texts read."
         )
+        yield table(("strategy", "rewritten", "similarity", "words"), lines)
 
 
 def _first_pass(
@@ -291,14 +303,17 @@ def _against(rows: Sequence[Mapping[str, Any]], points: Mapping[str, Rows]) -> I
     """The strategies against best-of-n at the largest budget."""
     budget = max(row["budget"] for row in rows)
     last = {row["strategy"]: points[_name(row)] for row in rows if row["budget"] == budget}
-    for strategy, shown in last.items():
-        if strategy != BEST_OF_N and BEST_OF_N in last:
-            difference = paired(last[BEST_OF_N], shown)[PROMPT_STRICT]
-            gained, lost, p = flips(last[BEST_OF_N], shown, PROMPT_STRICT)
-            yield (
-                f"At budget {budget}, {strategy} less best-of-n: {change(difference)} points; {gained} prompts gained, "
-                f"{lost} lost (McNemar p = {p:.2g})."
-            )
+    base = next((name for name in (GROWING, BEST_OF_N) if name in last), "")
+    lines = []
+    for strategy, shown in last.items() if base else ():
+        if not strategy.startswith(BEST_OF_N):
+            gained, lost, p = flips(last[base], shown, PROMPT_STRICT)
+            difference = change(paired(last[base], shown)[PROMPT_STRICT])
+            lines.append([strategy, difference, f"{gained}, {lost}", f"{p:.2g}"])
+    if lines:
+        yield table(
+            (f"at budget {budget}", f"less {base}, points", "gained, lost", "McNemar p"), lines
+        )
 
 
 def _name(row: Mapping[str, Any]) -> str:
