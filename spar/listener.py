@@ -84,7 +84,7 @@ class Listener:
         """A search ended, and its tree is stored."""
 
     def progress(self, activity: Activity) -> None:
-        """About once a second while a stage runs."""
+        """About once a second while a stage runs; when another run starts beside one, with the totals of both."""
 
     def note(self, line: str) -> None:
         """A human-readable line: a choice that was made, a warning."""

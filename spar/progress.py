@@ -91,7 +91,10 @@ class Progress(Listener):
         self.judged += any(node.judgement is not None for node in tree.nodes)
 
     def progress(self, activity: Activity) -> None:
-        """Take over how much is done of what is no search."""
+        """Take over how much is done of what is no search, or, of searches, how many another run has added or found."""
+        if activity.unit == "trees":
+            self._first += activity.done - self.done
+            self.total = activity.total or self.total
         self.done = activity.done
 
     def status(self) -> str:
@@ -213,4 +216,4 @@ class ProgressBar(Progress):
 
     def _draw(self) -> None:
         if self._bar is not None:
-            self._bar.update(self._task, completed=self.done)
+            self._bar.update(self._task, completed=self.done, total=self.total)

@@ -7,6 +7,7 @@ reads what is on the disk and calls no model.
 
 from __future__ import annotations
 
+import asyncio
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from spar.eval.job_runner import DirectoryJobRunner
 from spar.eval.needed_data import data_digest, data_of, file_digests, needed, present
 from spar.eval.statistics import metrics
 from spar.hardware import has_package
+from spar.infer.gather import gather
 from spar.listener import Listener
 from spar.manifest import config_digest
 from spar.plugins import BENCHMARKS, is_path, safe_name
@@ -136,18 +138,35 @@ async def run_jobs(
     runners: Sequence[DirectoryJobRunner],
     *,
     close: bool = True,
+    lanes: Sequence[str] = (),
 ) -> None:
-    """Answer all benchmarks, then grade all, then free the models of the pool that they share, unless not `close`."""
+    """Answer all benchmarks, then grade all, then free the models of the pool that they share, unless not `close`.
+
+    Parameters
+    ----------
+    lanes:
+        A name for each benchmark: those of one name are answered one after the other, and at the same time as those
+        of others. () answers all one after the other.
+    """
+    in_turn: dict[str, list[tuple[OpenedBenchmark, DirectoryJobRunner]]] = {}
+    names = lanes or [""] * len(benchmarks)
+    for name, opened, runner in zip(names, benchmarks, runners, strict=True):
+        in_turn.setdefault(name, []).append((opened, runner))
     try:
-        for opened, runner in zip(benchmarks, runners, strict=True):
-            if opened.outputs.external_answers is None:
-                await opened.benchmark.respond(runner, opened.examples)
+        tasks = [asyncio.ensure_future(_respond(lane)) for lane in in_turn.values()]
+        await gather(tasks, enough=lambda _: False)
         for opened, runner in zip(benchmarks, runners, strict=True):
             if opened.outputs.external_grades is None:
                 await opened.benchmark.grade(runner, opened.examples)
     finally:
         if close:
             await runners[0].pool.aclose(runners[0].listener.note)
+
+
+async def _respond(lane: Sequence[tuple[OpenedBenchmark, DirectoryJobRunner]]) -> None:
+    for opened, runner in lane:
+        if opened.outputs.external_answers is None:
+            await opened.benchmark.respond(runner, opened.examples)
 
 
 def open_benchmark(

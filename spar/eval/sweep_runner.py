@@ -31,6 +31,7 @@ from spar.eval.runner import (
     run_jobs,
     score,
 )
+from spar.eval.side_by_side import OneOfSeveral, SideBySide, may_run_side_by_side
 from spar.eval.sweep import BUDGETS, Point, fill, plan, sources
 from spar.eval.sweep_table import Row, in_order, markdown, row, write_csv
 from spar.files import replace_json
@@ -94,11 +95,16 @@ async def sweep(
         )
     opened = [_at(first, point, directory) for point in points]
     counts = _Counts(directory / REPLAYED, fresh=request.overwrite)
-    jobs = _stages(opened, points, counts, listener)
+    runs = SideBySide(listener) if may_run_side_by_side(config) else None
+    jobs = _stages(opened, points, counts, runs or listener)
     for job in jobs:
         job.offline = request.offline
         job.start(fresh=request.overwrite)
-    await run_jobs(opened, jobs)
+    try:
+        await run_jobs(opened, jobs, lanes=[point.strategy for point in points] if runs else ())
+    finally:
+        if runs:
+            runs.finished()
     results = [score(benchmark) for benchmark in opened]
     rows = [
         row(
@@ -243,23 +249,28 @@ def _answering(benchmark: OpenedBenchmark) -> Iterator[SearchTree]:
 
 
 def _stages(
-    opened: Sequence[OpenedBenchmark], points: Sequence[Point], counts: _Counts, listener: Listener
+    opened: Sequence[OpenedBenchmark],
+    points: Sequence[Point],
+    counts: _Counts,
+    listener: Listener | SideBySide,
 ) -> list[SweepJobRunner]:
-    pool, folders = (
-        EnginePool(),
-        {
-            point: benchmark.outputs.directory
-            for point, benchmark in zip(points, opened, strict=True)
-        },
-    )
+    pool = EnginePool()
+    folders = {p: b.outputs.directory for p, b in zip(points, opened, strict=True)}
+
+    def earlier(point: Point) -> dict[Point, Path]:
+        # Of points of other strategies nobody knows how far they are where these run at the same time.
+        alone = isinstance(listener, Listener)
+        found = sources(points, point)
+        return {p: folders[p] for p in found if alone or p.strategy == point.strategy}
+
     return [
         SweepJobRunner(
             benchmark.config,
             benchmark.outputs,
-            listener,
+            listener if isinstance(listener, Listener) else OneOfSeveral(listener),
             pool,
             point=point,
-            earlier={source: folders[source] for source in sources(points, point)},
+            earlier=earlier(point),
             counts=counts,
         )
         for point, benchmark in zip(points, opened, strict=True)

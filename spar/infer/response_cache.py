@@ -15,21 +15,22 @@ most network file systems.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from spar.errors import UsageError
 from spar.infer.engine import Completion, Continuation, Likelihood, NoteCallback, Request
 from spar.infer.engine_wrappers import EngineWrapper, scorer
 from spar.infer.stored_replies import as_values, from_values, request_digests
 
+Q = TypeVar("Q")
 T = TypeVar("T")
-_Q = TypeVar("_Q")
 
 _WAIT_SECONDS = 60.0
 
@@ -49,6 +50,8 @@ class ResponseCache:
     """
 
     def __init__(self, path: Path, note: NoteCallback = lambda _: None) -> None:
+        self.in_flight: dict[str, asyncio.Future[Any]] = {}
+        """Key to the reply that is being generated for it; None in the end if it was not."""
         self._path, self._note = path, note
         self._usable = True
         try:
@@ -121,18 +124,10 @@ class CachedEngine(EngineWrapper):
         """Pass on the requests that the cache does not hold."""
         digests = request_digests(self.namespace, requests)
         keys = [
-            digest_of(digest, self._stamp(r.adapter))
-            for digest, r in zip(digests, requests, strict=True)
+            digest_of(digest, self._stamp(request.adapter)) if _repeatable(request) else None
+            for digest, request in zip(digests, requests, strict=True)
         ]
-        cacheable = [r.sampling.seed is not None or r.sampling.temperature <= 0 for r in requests]
-        return await self._answer(
-            keys,
-            requests,
-            cacheable,
-            self.engine.generate,
-            from_values,
-            lambda reply: None if reply.empty_reason else as_values(reply),
-        )
+        return await self._answer(keys, requests, _Completions(self.engine.generate))
 
     async def score(self, continuations: Sequence[Continuation]) -> list[Likelihood]:
         """Pass on the continuations that the cache does not hold."""
@@ -140,46 +135,96 @@ class CachedEngine(EngineWrapper):
             digest_of(self.namespace, repr([getattr(each, f.name) for f in fields(Continuation)]))
             for each in continuations
         ]
-        return await self._answer(
-            keys,
-            continuations,
-            [True] * len(keys),
-            scorer(self.engine).score,
-            lambda values: Likelihood(**values),
-            asdict,
-        )
+        return await self._answer(keys, continuations, _Likelihoods(scorer(self.engine).score))
 
     async def _answer(
-        self,
-        keys: Sequence[str],
-        asked: Sequence[_Q],
-        cacheable: Sequence[bool],
-        ask: Callable[[Sequence[_Q]], Awaitable[list[T]]],
-        read: Callable[[dict[str, Any]], T],
-        as_stored: Callable[[T], dict[str, Any] | None],
+        self, keys: Sequence[str | None], asked: Sequence[Q], kind: _Kind[Q, T]
     ) -> list[T]:
         self.requests += len(keys)
-        known = self.cache.get([key for key, may in zip(keys, cacheable, strict=True) if may])
-        found = iter(known)
-        replies = [_read(read, next(found)) if may else None for may in cacheable]
+        replies = self._stored(keys, kind)
         missing = [index for index, reply in enumerate(replies) if reply is None]
-        self.hits += len(keys) - len(missing)
-        if missing:
-            new = await ask([asked[index] for index in missing])
-            for index, reply in zip(missing, new, strict=True):
+        # What a run beside this one asks for is waited for.
+        in_flight = {index: self.cache.in_flight.get(keys[index] or "") for index in missing}
+        mine = [index for index in missing if in_flight[index] is None]
+        self.hits += len(keys) - len(mine)
+        if mine:
+            new = await self._ask([keys[i] for i in mine], [asked[i] for i in mine], kind)
+            for index, reply in zip(mine, new, strict=True):
                 replies[index] = reply
-            stored = {
-                keys[i]: as_stored(reply)
-                for i, reply in zip(missing, new, strict=True)
-                if cacheable[i]
-            }
-            self.cache.put({key: values for key, values in stored.items() if values is not None})
+        for index, future in in_flight.items():
+            if future is not None:
+                replies[index] = await asyncio.shield(future)
+                if replies[index] is None:  # that run was cancelled, or its request was not served
+                    self.requests, self.hits = self.requests - 1, self.hits - 1
+                    replies[index] = (await self._answer([keys[index]], [asked[index]], kind))[0]
         return [reply for reply in replies if reply is not None]
+
+    def _stored(self, keys: Sequence[str | None], kind: _Kind[Q, T]) -> list[T | None]:
+        known = iter(self.cache.get([key for key in keys if key is not None]))
+        return [None if key is None else _read(kind.read, next(known)) for key in keys]
+
+    async def _ask(
+        self, keys: Sequence[str | None], asked: Sequence[Q], kind: _Kind[Q, T]
+    ) -> list[T]:
+        loop = asyncio.get_running_loop()
+        futures = {key: loop.create_future() for key in keys if key is not None}
+        self.cache.in_flight.update(futures)
+        replies: dict[str | None, T] = {}
+        try:
+            new = await kind.ask(asked)
+            replies = dict(zip(keys, new, strict=True))
+        finally:
+            for key, future in futures.items():
+                self.cache.in_flight.pop(key, None)
+                future.set_result(replies.get(key))
+        values = {key: kind.values(replies[key]) for key in futures}
+        self.cache.put({key: value for key, value in values.items() if value is not None})
+        return new
 
     def _stamp(self, adapter: str) -> str:
         if adapter not in self._stamps:
             self._stamps[adapter] = self.stamp(adapter)
         return self._stamps[adapter]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind(Generic[Q, T]):
+    """How one kind of question is asked, and its replies stored."""
+
+    ask: Callable[[Sequence[Q]], Awaitable[list[T]]]
+
+    def values(self, reply: T) -> dict[str, Any] | None:
+        """The reply as JSON values; None for one that is not to be stored."""
+        raise NotImplementedError
+
+    def read(self, values: dict[str, Any]) -> T:
+        """The reply of such values."""
+        raise NotImplementedError
+
+
+class _Completions(_Kind[Request, Completion]):
+    __slots__ = ()
+
+    def values(self, reply: Completion) -> dict[str, Any] | None:
+        return None if reply.empty_reason else as_values(reply)
+
+    def read(self, values: dict[str, Any]) -> Completion:
+        return from_values(values)
+
+
+class _Likelihoods(_Kind[Continuation, Likelihood]):
+    __slots__ = ()
+
+    def values(self, reply: Likelihood) -> dict[str, Any]:
+        return asdict(reply)
+
+    def read(self, values: dict[str, Any]) -> Likelihood:
+        return Likelihood(**values)
+
+
+def _repeatable(request: Request) -> bool:
+    """Whether an equal request has the same reply, and not one drawn afresh."""
+    return request.sampling.seed is not None or request.sampling.temperature <= 0
 
 
 def _read(read: Callable[[dict[str, Any]], T], values: Any) -> T | None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from spar.config import DecodeConfig
 from spar.config.groups import EngineGroup, ServerGroup
 from spar.infer.engine import Deployment, NoteCallback
 from spar.infer.engine_wrappers import InstrumentedEngine
-from spar.run.engines import close_all
+from spar.infer.response_cache import ResponseCache
+from spar.run.engines import Engines, close_all
 
 
 @dataclass(slots=True)
@@ -22,6 +25,18 @@ class EnginePool:
     """Notes on the choice of engine and models so far; they are the same for most runs."""
     settings: dict[str, Any] = field(default_factory=dict)
     """The settings of engines and servers that the models were opened with, where `suit` was asked."""
+    caches: dict[str, ResponseCache] = field(default_factory=dict)
+    """Open response caches by their path."""
+    opening: threading.Lock = field(default_factory=threading.Lock)
+    """Held while a model is loaded."""
+
+    def lend(self, engines: Engines) -> None:
+        """Let a run's engines be those of this pool, and its response cache the one that other runs have open."""
+        engines.opened, engines.opening = self.engines, self.opening
+        path = engines.config.response_cache
+        if path and path not in self.caches:
+            self.caches[path] = ResponseCache(Path(path), self.once(engines.note))
+        engines.cache = self.caches.get(path)
 
     def once(self, note: NoteCallback) -> NoteCallback:
         """`note`, except for lines that were passed to it before."""
@@ -54,5 +69,8 @@ class EnginePool:
         self.settings = settings
 
     async def aclose(self, note: NoteCallback) -> None:
-        """Free all models."""
+        """Free all models, and close the response caches."""
+        for cache in self.caches.values():
+            cache.close()
+        self.caches.clear()
         await close_all(self.engines, note)

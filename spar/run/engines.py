@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Collection, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -41,9 +42,13 @@ class Engines:
     closed: bool = False
     wrap: Callable[[Engine], Engine] = lambda engine: engine
     """Put around the engine that a role gets."""
+    opening: threading.Lock = field(default_factory=threading.Lock)
+    """Held while a model is loaded, so that runs side by side load it once."""
+    cache: ResponseCache | None = None
+    """The response cache of the settings, which its owner closes; None opens one where the settings have it."""
     cached: dict[Deployment, CachedEngine] = field(default_factory=dict)
     """What answers in place of an engine, with a response cache."""
-    _cache: ResponseCache | None = None
+    _own_cache: ResponseCache | None = None
     _needed: dict[Role, Deployment] | None = None
 
     def get(self, role: Role) -> Engine:
@@ -51,8 +56,9 @@ class Engines:
         if role not in self.roles:
             return MissingEngine(role)
         needed = self.needed[role]
-        opened = self._serving(needed)
-        engine: Engine = self._open(needed) if opened is None else self.opened[opened]
+        with self.opening:
+            opened = self._serving(needed)
+            engine: Engine = self._open(needed) if opened is None else self.opened[opened]
         if self.config.response_cache:
             engine = self._cached(opened or needed, engine)
         adapter = self.config.adapter.get(role, "")
@@ -72,8 +78,8 @@ class Engines:
     def finish(self) -> None:
         """Close the response cache, and open no further engine: one that another thread is still loading is closed there."""
         self.closed = True
-        if self._cache is not None:
-            self._cache.close()
+        if self._own_cache is not None:
+            self._own_cache.close()
 
     @property
     def needed(self) -> dict[Role, Deployment]:
@@ -113,10 +119,11 @@ class Engines:
         return engine
 
     def _cached(self, deployment: Deployment, engine: Engine) -> CachedEngine:
-        if self._cache is None:
-            self._cache = ResponseCache(Path(self.config.response_cache), self.note)
+        if self.cache is None:
+            self.cache = ResponseCache(Path(self.config.response_cache), self.note)
+            self._own_cache = self.cache
         if deployment not in self.cached:
-            self.cached[deployment] = cached_engine(engine, deployment, self.config, self._cache)
+            self.cached[deployment] = cached_engine(engine, deployment, self.config, self.cache)
         return self.cached[deployment]
 
     @property

@@ -318,7 +318,7 @@ class Run:
         start = time.monotonic()
         engines = self._new_engines(roles)
         if self.pool is not None:
-            engines.opened = self.pool.engines
+            self.pool.lend(engines)
         before = engines.counts()
         if roles and not before:
             self.listener.note(engines.opening_note)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from spar.errors import UsageError
+from spar.errors import EngineError, UsageError
 from spar.infer.engine import Completion, Continuation, Request, Sampling, TokenLogprobs
 from spar.infer.engine_wrappers import InstrumentedEngine
 from spar.infer.engines.fake import FakeEngine
@@ -185,3 +187,82 @@ async def test_replies_of_another_version_are_asked_again(tmp_path: Path) -> Non
     engine.cache._database.execute("UPDATE replies SET reply = '{\"words\": 3}'")
     await engine.generate([request()])
     assert len(fake.requests) == 2
+
+
+class Held(FakeEngine):
+    """Answers when it is let go, or fails."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda _: f"reply {len(self.requests)}")
+        self.asked, self.go = asyncio.Event(), asyncio.Event()
+        self.error: EngineError | None = None
+
+    async def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """Wait, then reply."""
+        self.asked.set()
+        await self.go.wait()
+        if self.error is not None:
+            raise self.error
+        return await FakeEngine.generate(self, requests)
+
+
+def two_runs(path: Path) -> tuple[Held, CachedEngine, CachedEngine]:
+    """One model, and two runs beside each other with one cache."""
+    held, cache = Held(), ResponseCache(path)
+    return held, CachedEngine(held, cache, "model"), CachedEngine(held, cache, "model")
+
+
+async def test_runs_beside_each_other_ask_once(tmp_path: Path) -> None:
+    """Who comes second waits for the reply to the first."""
+    held, one, two = two_runs(tmp_path / "cache.db")
+    first = asyncio.ensure_future(one.generate([request(), request("Another.")]))
+    await held.asked.wait()
+    second = asyncio.ensure_future(two.generate([request("Another."), request("Third.")]))
+    await asyncio.sleep(0)
+    held.go.set()
+    assert (await first)[1] == (await second)[0]
+    assert len(held.requests) == 3
+    assert (one.hits, two.hits) == (0, 1)
+    assert not one.cache.in_flight
+
+
+async def test_who_waits_asks_itself_where_the_other_run_is_cancelled(tmp_path: Path) -> None:
+    """And where two wait, one of them does."""
+    held, one, two = two_runs(tmp_path / "cache.db")
+    first = asyncio.ensure_future(one.generate([request()]))
+    await held.asked.wait()
+    waiting = [asyncio.ensure_future(two.generate([request()])) for _ in range(2)]
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.sleep(0)
+    held.go.set()
+    assert await waiting[0] == await waiting[1]
+    assert len(held.requests) == 1
+    assert (two.requests, two.hits) == (2, 1)
+
+
+async def test_who_waits_may_be_cancelled(tmp_path: Path) -> None:
+    """The other run gets its reply all the same."""
+    held, one, two = two_runs(tmp_path / "cache.db")
+    first = asyncio.ensure_future(one.generate([request()]))
+    await held.asked.wait()
+    second = asyncio.ensure_future(two.generate([request()]))
+    await asyncio.sleep(0)
+    second.cancel()
+    held.go.set()
+    assert [reply.text for reply in await first] == ["reply 1"]
+    with pytest.raises(asyncio.CancelledError):
+        await second
+
+
+async def test_an_error_is_raised_by_each_run(tmp_path: Path) -> None:
+    """Nothing is stored, and nothing stays in flight."""
+    held, one, two = two_runs(tmp_path / "cache.db")
+    held.error = EngineError("out of memory")
+    runs = [asyncio.ensure_future(engine.generate([request()])) for engine in (one, two)]
+    await held.asked.wait()
+    held.go.set()
+    for run in runs:
+        with pytest.raises(EngineError, match="out of memory"):
+            await run
+    assert not one.cache.in_flight

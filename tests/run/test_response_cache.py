@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 
 import spar
 from spar.config import DecodeConfig
+from spar.errors import SparError
 from spar.infer.engine import Deployment
+from spar.listener import Listener
 from spar.run.cached_engine import namespace
 from spar.store import read_summary, read_trees
 from tests.answers import Script
@@ -85,6 +88,53 @@ def test_a_sweep_with_a_cache_has_no_seconds(tmp_path: Path) -> None:
     assert all(row.pop("seconds") for row in plain)
     assert not any(row.pop("seconds") for row in cached)
     assert plain == cached
+
+
+def test_an_interrupted_sweep_goes_on_at_every_strategy(tmp_path: Path) -> None:
+    """Its strategies run at the same time; what each has is kept, and the table is that of a sweep in one go."""
+    settings: dict[str, Any] = {
+        "strategies": ["bfs", "best-of-n:waves=growing", "iterative"],
+        "budgets": [1, 3],
+        "limit": 5,
+        "retry_for": 0.1,
+    }
+    said: list[str] = []
+
+    class Noting(Listener):
+        def note(self, line: str) -> None:
+            said.append(line)
+
+    with ScriptedServer(Script()) as server:
+        settings["base_url"] = server.url
+        spar.sweep("nano-if-answers", out=tmp_path / "whole", **settings)
+        asked, server.seen = server.num_requests, []
+        cached = {
+            "out": tmp_path / "cut",
+            "response_cache": tmp_path / "cache.db",
+            **settings,
+        }
+
+        def fail(number: int) -> None:
+            if number > asked // 6:
+                server.script = replace(
+                    server.script, answer=lambda _: (404, {"error": {"message": "gone"}})
+                )
+
+        server.on_request = fail
+        with pytest.raises(SparError):
+            spar.sweep("nano-if-answers", **cached)
+        answered = server.num_requests
+        server.on_request = lambda _: None
+        server.script = Script()
+        spar.sweep("nano-if-answers", listener=Noting(), **cached)
+        assert server.num_requests - answered < asked
+    tables = []
+    for name in ("whole", "cut"):
+        with (tmp_path / name / "nano-if-answers" / "sweep.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        tables.append([{**row, "seconds": "", "replayed": ""} for row in rows])
+    assert tables[0] == tables[1]
+    assert len(said) == len({*said})
 
 
 def test_whose_replies_may_be_shared(tmp_path: Path) -> None:
