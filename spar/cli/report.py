@@ -23,6 +23,7 @@ from spar.cli.flags import AllowCode, Display, DryRun
 from spar.cli.interrupts import interruptible
 from spar.cli.show.report import as_text, open_console
 from spar.errors import UsageError
+from spar.eval.sweep import strategy_spec
 from spar.experiments.experiment import QUICK_SEEDS, REFERENCE, SEEDS, Plan
 from spar.experiments.loops.general_tasks import read_loops
 from spar.experiments.registry import EXPERIMENTS
@@ -74,6 +75,13 @@ def report(
         int | None,
         typer.Option(min=REFERENCE, help="Leave out searches with more responses than this."),
     ] = None,
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Another strategy for the tables strategies and failing: a name or module:attribute, with options behind colons as in `spar sweep`. Repeatable.",
+        ),
+    ] = None,
     parallel_loops: Annotated[
         int | None,
         typer.Option(
@@ -115,6 +123,12 @@ def report(
         raise UsageError(
             "--quick has its own numbers of prompts and budgets; leave out --share and --max-budget, or --quick"
         )
+    strategies = tuple(strategy or ())
+    if strategies:
+        for name in strategies:
+            strategy_spec(name)
+        if not {*names} & {"strategies", "failing", "all", LIST}:
+            raise UsageError("--strategy is for the experiments strategies and failing")
     loops = tuple(loop or ())
     if loops and model:
         raise UsageError("--loop brings its own model, the loop's start; leave out --model")
@@ -128,6 +142,7 @@ def report(
         share=share,
         iterations=iterations,
         max_budget=max_budget,
+        strategies=strategies,
         parallel_loops=parallel_loops,
         runs=runs,
         data=data,

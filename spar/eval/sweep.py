@@ -88,7 +88,14 @@ def parse_strategy(text: str) -> tuple[str, dict[str, Any]]:
     return name, options
 
 
-def _spec(text: str) -> StrategySpec:
+def strategy_spec(text: str) -> StrategySpec:
+    """The strategy that such a text names, with its options checked.
+
+    Raises
+    ------
+    UsageError
+        There is no such strategy, or it has no such option.
+    """
     return strategy_with(*parse_strategy(text))
 
 
@@ -136,7 +143,7 @@ def _points(
 
 def _fixed(strategy: str, shape: SearchConfig) -> int | None:
     """The number of responses of a strategy whose depth does not change it, such as greedy; else None."""
-    most = _spec(strategy).max_responses
+    most = strategy_spec(strategy).max_responses
     deeper = replace(shape, depth=2 * shape.depth)
     return most(shape) if most and most(shape) == most(deeper) else None
 
@@ -188,7 +195,7 @@ def _check(strategies: Sequence[str], budgets: Sequence[int]) -> None:
             problem = f"{twice[0]} is given twice" if twice else "none is given"
             raise UsageError(f"--{what}: {problem}; give each once, separated by commas")
     for name in strategies:
-        _spec(name)
+        strategy_spec(name)
     if max(budgets) > MAX_BUDGET:
         raise UsageError(
             f"--budgets: {max(budgets):,} is too large a budget; give integers up to {MAX_BUDGET:,}"
@@ -198,7 +205,7 @@ def _check(strategies: Sequence[str], budgets: Sequence[int]) -> None:
 
 
 def _deepened(strategy: str, budget: int, shape: SearchConfig) -> int:
-    spec = _spec(strategy)
+    spec = strategy_spec(strategy)
     while spec.num_responses(shape, budget) < budget:
         shape = replace(shape, depth=2 * shape.depth)
     return shape.depth

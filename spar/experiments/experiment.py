@@ -52,6 +52,8 @@ class Plan:
     """Iterations of training loops; None for those of the report."""
     max_budget: int | None = None
     """Leaves out searches with more responses, at least `REFERENCE`; None for none."""
+    strategies: tuple[str, ...] = ()
+    """Strategies that `strategies` and `failing` compare besides their own, written as for a sweep."""
     parallel_loops: int | None = None
     """Training loops that run at once, of an experiment's arms and seeds; None for as many as this machine has cores and memory for."""
     runs: Path = Path("runs/report")

@@ -49,6 +49,27 @@ def test_a_part_of_the_prompts_is_above_0_and_not_quick(tmp_path: Path) -> None:
         assert error in shown.stderr and not list(tmp_path.iterdir())
 
 
+def test_a_strategy_of_ones_own_stands_in_the_tables(tmp_path: Path) -> None:
+    """An unknown one, or one where no table of strategies is asked for, is an error before anything is measured."""
+    runs = ("--runs", tmp_path / "runs", "--dry-run")
+    for names, flags, error in (
+        (("strategies",), ("--strategy", "bsf"), "did you mean 'bfs'"),
+        (("strategies",), ("--strategy", "beam:colour=2"), "colour"),
+        (
+            ("figure5",),
+            ("--strategy", "beam"),
+            "--strategy is for the experiments strategies and failing",
+        ),
+    ):
+        assert error in spar("report", *names, *flags, *runs, check=2).stderr
+    own = spar("report", "strategies", "--quick", *runs, check=0).stdout
+    flags = ("--strategy", "tests.test_api:two_chains", "--strategy", "greedy")
+    more = spar("report", "strategies", "--quick", *flags, *runs, check=0).stdout
+    assert int(own.split(" searches")[0].split()[-1]) + 1 == int(
+        more.split(" searches")[0].split()[-1]
+    )
+
+
 def test_a_loop_brings_its_own_model_and_counts_as_a_seed(tmp_path: Path) -> None:
     """What contradicts that is an error of one line, and so is a model without a loop where loops are compared."""
     loop = write_loop(tmp_path / "loop")

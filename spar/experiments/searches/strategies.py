@@ -72,11 +72,17 @@ def reference_budget(plan: Plan) -> int:
     return 7 if plan.quick else REFERENCE
 
 
+def compared(plan: Plan) -> tuple[str, ...]:
+    """The strategies of the tables: those of this module, and what the plan adds."""
+    own = QUICK if plan.quick else STRATEGIES
+    return (*own, *(name for name in plan.strategies if name not in (*own, SAMPLED)))
+
+
 def drafts_grid(plan: Plan) -> Grid:
     """All strategies from fresh drafts."""
     return Grid(
         benchmark="nano-if-answers" if plan.embedded else "ifeval",
-        strategies=QUICK if plan.quick else STRATEGIES,
+        strategies=compared(plan),
         budgets=plan.budgets((1, 3, 7, REFERENCE, 31, 63), quick=(1, 3, 7)),
         limit=plan.num_prompts(500, quick=12),
         prompt_seed=3,
@@ -297,7 +303,7 @@ def _envelope(points: Iterable[PointOverSeeds], metric: str, cost: str) -> Serie
 def _failing_grid(plan: Plan) -> Grid:
     return Grid(
         benchmark="refinement",
-        strategies=QUICK if plan.quick else STRATEGIES,
+        strategies=compared(plan),
         budgets=plan.budgets((1, 3, 7, REFERENCE, 31), quick=(3, 7)),
         limit=plan.num_prompts(200, quick=12),
         prompt_seed=3,
