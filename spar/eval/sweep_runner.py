@@ -36,6 +36,7 @@ from spar.eval.sweep import BUDGETS, Point, fill, plan, sources
 from spar.eval.sweep_table import Row, in_order, markdown, row, write_csv
 from spar.files import replace_json
 from spar.infer.replay import dependent_steps
+from spar.infer.response_cache import FROM_CACHE
 from spar.infer.strategy import SearchConfig
 from spar.listener import Listener
 from spar.manifest import config_digest
@@ -106,6 +107,11 @@ async def sweep(
         if runs:
             runs.finished()
     results = [score(benchmark) for benchmark in opened]
+    untimed = {
+        point.strategy
+        for point, benchmark in zip(points, opened, strict=True)
+        if _had_cache(benchmark.outputs.directory)
+    }
     rows = [
         row(
             point,
@@ -114,7 +120,7 @@ async def sweep(
             metric=grid.metric,
             replayed=counts[point],
             steps=await job.steps(_answering(benchmark)),
-            timed=not config.response_cache,
+            timed=not config.response_cache and point.strategy not in untimed,
         )
         for point, result, benchmark, job in zip(points, results, opened, jobs, strict=True)
     ]
@@ -240,6 +246,12 @@ def _at(first: OpenedBenchmark, point: Point, directory: Path) -> OpenedBenchmar
     """The benchmark at one point, its data read once for all of them."""
     config = first.config.model_copy(update=point.changes(first.config.strategy_args))
     return dataclasses.replace(first, config=config, outputs=RunOutputs(directory / point.name))
+
+
+def _had_cache(directory: Path) -> bool:
+    """Whether a run had a response cache, at any of its starts: its seconds are not those of the model."""
+    engines = load_summary(directory).engines.values()
+    return any(FROM_CACHE in counts for counts in engines)
 
 
 def _answering(benchmark: OpenedBenchmark) -> Iterator[SearchTree]:

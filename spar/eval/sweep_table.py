@@ -134,18 +134,36 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
         writer.writerows(map(asdict, rows))
 
 
+_SECONDS = [
+    "- seconds: from a tree's admission to its end, while as many others run as the engine takes"
+]
+
+
 def markdown(title: str, rows: Sequence[Row], facts: Sequence[str]) -> str:
     """The report: facts about the run as a list, then the table."""
+    timed = any(row.seconds is not None for row in rows)
     lines = [
         f"# {title}",
         "",
         *(f"- {fact}" for fact in facts),
-        "- plus or minus one standard error; nodes, calls, generated tokens and seconds are means per prompt",
+        "- plus or minus one standard error; nodes, calls, generated tokens"
+        + (" and seconds" if timed else "")
+        + " are means per prompt",
         "- steps: requests that had to wait for one another, however many the engine runs at once",
         "- optimism: what the judge believes minus the truth, solved less accuracy",
-        "- seconds: from a tree's admission to its end, while as many others run as the engine takes",
-        "- replayed: trees that were read out of those of a larger search; their seconds are estimated from the "
-        "recorded requests, at the load of that search",
+        *(
+            _SECONDS
+            if timed
+            else [
+                "- a reply that several strategies asked for was generated once, so there are no seconds"
+            ]
+        ),
+        "- replayed: trees that were read out of those of a larger search"
+        + (
+            "; their seconds are estimated from the recorded requests, at the load of that search"
+            if timed
+            else ""
+        ),
         "",
         markdown_table(sweep_table(rows)),
     ]

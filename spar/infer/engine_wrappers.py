@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from spar.errors import EngineError, UsageError
@@ -111,6 +111,8 @@ class InstrumentedEngine(EngineWrapper):
     """Cancelled requests."""
     request_seconds: float = 0.0
     """Sum of the latencies of completed requests."""
+    stamps: Mapping[str, str] = field(default_factory=dict)
+    """The model and its adapters to what changed with their files, when they were loaded."""
     _since: float = 0.0
 
     @property

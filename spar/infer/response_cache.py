@@ -17,8 +17,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, fields
 from hashlib import blake2b
 from pathlib import Path
@@ -32,11 +35,50 @@ from spar.infer.stored_replies import as_values, from_values, request_digests
 Q = TypeVar("Q")
 T = TypeVar("T")
 
-_WAIT_SECONDS = 60.0
+FROM_CACHE = "from_cache"
+"""In an engine's counts of a run: replies that its cache had, also where these are none."""
+APPLICATION_ID = 0x73706172
+"""What SQLite stores in a file to tell whose it is: `spar` in ASCII."""
+BUSY_SECONDS = 0.1
+"""How long a write waits for another process; then it is put off for ten times as long."""
+CLOSE_SECONDS = 5
+"""How long the last one waits, and the first."""
+REPEATABLE: ContextVar[bool] = ContextVar("repeatable", default=True)
+"""Whether what the current task asks may be asked again: False where its seed was drawn at random, so nothing is stored."""
+_SQLITE, _NUMBER, _HEAD = b"SQLite format 3\0", slice(68, 72), 100
+_STATEMENTS = (
+    f"PRAGMA application_id = {APPLICATION_ID}",  # before the file has a log, in which nobody looks for it
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = NORMAL",
+    "CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT) WITHOUT ROWID",
+)
+
+
+def check_file(path: Path) -> None:
+    """Raise `UsageError` where a path can be no response cache; nothing is written."""
+    try:
+        if path.exists():
+            _refuse_other_file(path)
+        home = next(each for each in (path, *path.parents) if each.exists())
+        if not os.access(home, os.W_OK) or (home != path and not home.is_dir()):
+            raise UsageError(f"--response-cache {path}: {home} cannot be written to")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--response-cache {path}: {_reason(error)}") from error
+
+
+def _refuse_other_file(path: Path) -> None:
+    """Raise `UsageError` unless a file is a response cache or empty."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    number = int.from_bytes(head[_NUMBER], "big")
+    if head and not (head.startswith(_SQLITE) and number == APPLICATION_ID):
+        raise UsageError(f"--response-cache {path}: that is no response cache, but another file")
 
 
 class ResponseCache:
     """The replies of one file, which is made if it does not exist.
+
+    A write that another process holds up for longer than a moment is put off, so that nobody waits for it.
 
     Parameters
     ----------
@@ -54,17 +96,15 @@ class ResponseCache:
         """Key to the reply that is being generated for it; None in the end if it was not."""
         self._path, self._note = path, note
         self._usable = True
+        self._unwritten: dict[str, str] = {}
+        self._next_write = 0.0
+        check_file(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(
-                path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
+                path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=NORMAL")
-            self._database.execute(
-                "CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT) WITHOUT ROWID"
-            )
-            self._database.execute("SELECT key, reply FROM replies LIMIT 1")
+            self._prepare()
         except (OSError, sqlite3.Error) as error:
             raise UsageError(f"--response-cache {path}: {_reason(error)}") from error
 
@@ -74,34 +114,69 @@ class ResponseCache:
 
     def put(self, values: Mapping[str, Any]) -> None:
         """Store JSON values by key, in place of what was there."""
-        if not values or not self._usable:
+        if not self._usable:
             return
-        rows = [(key, json.dumps(value)) for key, value in values.items()]
-        try:
-            self._database.execute("BEGIN IMMEDIATE")
-            self._database.executemany("INSERT OR REPLACE INTO replies VALUES (?, ?)", rows)
-            self._database.execute("COMMIT")
-        except sqlite3.Error as error:
-            self._give_up(error)
+        self._unwritten |= {key: json.dumps(value) for key, value in values.items()}
+        if time.monotonic() >= self._next_write:
+            self._write()
 
     def close(self) -> None:
-        """Close the file. Safe to call twice."""
+        """Write what was put off, and close the file. Safe to call twice."""
+        if self._usable and self._unwritten:
+            self._database.execute(f"PRAGMA busy_timeout = {1000 * CLOSE_SECONDS}")
+            self._write()
         self._usable = False
         self._database.close()
 
+    def _prepare(self) -> None:
+        """Make the table; another process may do so at this moment, for which SQLite does not wait at every statement."""
+        end = time.monotonic() + CLOSE_SECONDS
+        while True:
+            try:
+                (number,) = self._database.execute("PRAGMA application_id").fetchone()
+                for statement in _STATEMENTS[number == APPLICATION_ID :]:
+                    self._database.execute(statement)
+                return
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error) or time.monotonic() > end:
+                    raise
+                time.sleep(0.01)
+
+    def _write(self) -> None:
+        if not self._usable or not self._unwritten:
+            return
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+            self._database.executemany(
+                "INSERT OR REPLACE INTO replies VALUES (?, ?)", self._unwritten.items()
+            )
+            self._database.execute("COMMIT")
+            self._unwritten.clear()
+        except sqlite3.Error as error:
+            if _is_busy(error):
+                self._next_write = time.monotonic() + BUSY_SECONDS * 10
+                return
+            self._give_up(error)
+
     def _get(self, key: str) -> Any:
+        if key in self._unwritten:
+            return json.loads(self._unwritten[key])
         if not self._usable:
             return None
         try:
             query = "SELECT reply FROM replies WHERE key = ?"
             found = self._database.execute(query, (key,)).fetchone()
             return None if found is None else json.loads(found[0])
-        except (sqlite3.Error, ValueError) as error:
-            self._give_up(error)
+        except (ValueError, TypeError):  # somebody wrote something else there
+            return None
+        except sqlite3.Error as error:
+            if not _is_busy(error):
+                self._give_up(error)
             return None
 
     def _give_up(self, error: Exception) -> None:
         self._usable = False
+        self._unwritten.clear()
         self._note(f"{self._path}: {_reason(error)}; the run goes on without the response cache")
 
 
@@ -112,19 +187,20 @@ class CachedEngine(EngineWrapper):
     cache: ResponseCache
     namespace: str
     """What decides replies besides the requests: a digest of the model and the engine's settings."""
-    stamp: Callable[[str], str] = str
-    """From an adapter's folder to what changes with its files."""
+    stamps: Mapping[str, str] = field(default_factory=dict)
+    """An adapter to what changed with its files, when it was loaded."""
     requests: int = 0
     """Requests and scored continuations so far."""
     hits: int = 0
     """Of these, those that the cache answered."""
-    _stamps: dict[str, str] = field(default_factory=lambda: {"": ""})
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """Pass on the requests that the cache does not hold."""
         digests = request_digests(self.namespace, requests)
         keys = [
-            digest_of(digest, self._stamp(request.adapter)) if _repeatable(request) else None
+            digest_of(digest, self.stamps.get(request.adapter, ""))
+            if _repeatable(request)
+            else None
             for digest, request in zip(digests, requests, strict=True)
         ]
         return await self._answer(keys, requests, _Completions(self.engine.generate))
@@ -181,11 +257,6 @@ class CachedEngine(EngineWrapper):
         self.cache.put({key: value for key, value in values.items() if value is not None})
         return new
 
-    def _stamp(self, adapter: str) -> str:
-        if adapter not in self._stamps:
-            self._stamps[adapter] = self.stamp(adapter)
-        return self._stamps[adapter]
-
 
 @dataclass(frozen=True, slots=True)
 class _Kind(Generic[Q, T]):
@@ -223,7 +294,9 @@ class _Likelihoods(_Kind[Continuation, Likelihood]):
 
 
 def _repeatable(request: Request) -> bool:
-    """Whether an equal request has the same reply, and not one drawn afresh."""
+    """Whether an equal request may come, and has the same reply and not one drawn afresh."""
+    if not REPEATABLE.get():
+        return False
     return request.sampling.seed is not None or request.sampling.temperature <= 0
 
 
@@ -244,3 +317,9 @@ def digest_of(*parts: str) -> str:
 
 def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
+
+
+def _is_busy(error: Exception) -> bool:
+    """Whether another process is at work on the file."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from spar.config import DecodeConfig
@@ -13,6 +12,7 @@ from spar.config.groups import EngineGroup, ServerGroup
 from spar.infer.engine import Deployment, NoteCallback
 from spar.infer.engine_wrappers import InstrumentedEngine
 from spar.infer.response_cache import ResponseCache
+from spar.run.cached_engine import open_cache
 from spar.run.engines import Engines, close_all
 
 
@@ -35,7 +35,7 @@ class EnginePool:
         engines.opened, engines.opening = self.engines, self.opening
         path = engines.config.response_cache
         if path and path not in self.caches:
-            self.caches[path] = ResponseCache(Path(path), self.once(engines.note))
+            self.caches[path] = open_cache(engines.config, self.once(engines.note))
         engines.cache = self.caches.get(path)
 
     def once(self, note: NoteCallback) -> NoteCallback:

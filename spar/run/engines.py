@@ -6,16 +6,15 @@ import asyncio
 import threading
 from collections.abc import Callable, Collection, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from spar.config import DecodeConfig
 from spar.errors import EngineError
 from spar.infer.decode import DEFAULT_ROOM
 from spar.infer.engine import Deployment, Engine, NoteCallback
 from spar.infer.engine_wrappers import AdapterEngine, InstrumentedEngine, MissingEngine, stats
-from spar.infer.response_cache import CachedEngine, ResponseCache
+from spar.infer.response_cache import FROM_CACHE, CachedEngine, ResponseCache
 from spar.plugins import ENGINES
-from spar.run.cached_engine import cached_engine
+from spar.run.cached_engine import cached_engine, model_stamps, open_cache
 from spar.run.resolve import deployments, engine_label, pick_engine
 from spar.run.sampling import chat_template_args
 from spar.types import ROLES, Role
@@ -58,9 +57,8 @@ class Engines:
         needed = self.needed[role]
         with self.opening:
             opened = self._serving(needed)
-            engine: Engine = self._open(needed) if opened is None else self.opened[opened]
-        if self.config.response_cache:
-            engine = self._cached(opened or needed, engine)
+            loaded = self._open(needed) if opened is None else self.opened[opened]
+        engine = self._cached(opened or needed, loaded) if self.config.response_cache else loaded
         adapter = self.config.adapter.get(role, "")
         return self.wrap(AdapterEngine(engine, adapter) if adapter else engine)
 
@@ -111,17 +109,18 @@ class Engines:
     def _open(self, needed: Deployment) -> InstrumentedEngine:
         name = pick_engine(self.config)[0] if needed.engine == "auto" else needed.engine
         spec = ENGINES.spec(name)
-        engine = self.opened[needed] = InstrumentedEngine(spec.open(needed, self.config, self.note))
+        stamps = model_stamps(needed) if spec.loads_models else {}
+        opened = spec.open(needed, self.config, self.note)
+        engine = self.opened[needed] = InstrumentedEngine(opened, stamps=stamps)
         if self.closed:  # the run was cancelled while this model was loading, in another thread
             self.opened.pop(needed, None)
             asyncio.run(engine.aclose())
             raise EngineError("the engines are closed")
         return engine
 
-    def _cached(self, deployment: Deployment, engine: Engine) -> CachedEngine:
+    def _cached(self, deployment: Deployment, engine: InstrumentedEngine) -> CachedEngine:
         if self.cache is None:
-            self.cache = ResponseCache(Path(self.config.response_cache), self.note)
-            self._own_cache = self.cache
+            self.cache = self._own_cache = open_cache(self.config, self.note)
         if deployment not in self.cached:
             self.cached[deployment] = cached_engine(engine, deployment, self.config, self.cache)
         return self.cached[deployment]
@@ -157,7 +156,7 @@ class Engines:
         """Engine to its counts."""
         counts = {engine_label(deployment): m.counts() for deployment, m in self.engines.items()}
         for deployment, cached in self.cached.items():
-            counts[engine_label(deployment)]["from_cache"] = cached.hits
+            counts[engine_label(deployment)][FROM_CACHE] = cached.hits
         return counts
 
 

@@ -282,7 +282,8 @@ class Session(Generic[C]):
         config = resolve_config(config, listener.note, interactive=self._interactive, roles=roles)
         check_fit(config, roles, self._pool.engines)
         shares = memory_shares(config, roles)
-        engines = Engines(config, listener.note, shares, roles=roles, opened=self._pool.engines)
+        engines = Engines(config, listener.note, shares, roles=roles)
+        self._pool.lend(engines)
         self._engines = engines
         if set(engines.needed.values()) - set(engines.engines):
             listener.note(engines.opening_note)

@@ -16,6 +16,7 @@ from spar.hardware import has_gpu, has_package
 from spar.infer.engine import Accepts, Deployment, NoteCallback
 from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES, parse_options
 from spar.pretrained import check_model_folder, prepare_model
+from spar.run.cached_engine import check_cache
 from spar.run.sampling import check_sampling, first_accepting
 from spar.types import ROLES, Role
 
@@ -149,6 +150,7 @@ def resolve_config(
     check_combination(config, roles)
     if spec.validate is not None:
         spec.validate(config)
+    check_cache(config)
     for model in loaded_models(config):
         prepare_model(model, note, offline=offline)
     config = _with_served_models(config, roles, note)

@@ -16,6 +16,7 @@ from typing import Any, Self
 from spar.config import DecodeConfig
 from spar.errors import EngineError, RunStopped, ServerRefused, UsageError
 from spar.infer.gather import gather
+from spar.infer.response_cache import REPEATABLE
 from spar.infer.roles import EMPTY_DRAFT, Actor
 from spar.listener import AttemptProgress, Listener
 from spar.run.interactive import PreparedSearch, Session
@@ -69,6 +70,11 @@ class Job:
     def tree_id(self, index: int) -> str:
         """The id of an answer's tree."""
         return self.id if index == 0 else f"{self.id}-{index}"
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether an equal request has the same seed, and not one drawn for it."""
+        return self.request.seed is not None or self.request.shape.temperature == 0
 
     @property
     def streams_text(self) -> bool:
@@ -234,6 +240,7 @@ class SearchService:
             return self._prepared[offer]
 
     async def _answer(self, job: Job, index: int, listener: Listener) -> Answer:
+        REPEATABLE.set(job.is_repeatable)  # in this task alone
         shape, prepared = job.request.shape, job.prepared
         limit = AnswerLimit(shape.max_tokens, self.tokenizer)
         roles, refusals = shaped_roles(prepared.roles, shape, limit, first=index == 0)

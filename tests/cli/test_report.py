@@ -63,8 +63,8 @@ def test_a_strategy_of_ones_own_stands_in_the_tables(tmp_path: Path) -> None:
     ):
         assert error in spar("report", *names, *flags, *runs, check=2).stderr
     own = spar("report", "strategies", "--quick", *runs, check=0).stdout
-    flags = ("--strategy", "tests.test_api:two_chains", "--strategy", "greedy")
-    more = spar("report", "strategies", "--quick", *flags, *runs, check=0).stdout
+    more_flags = ("--strategy", "tests.test_api:two_chains", "--strategy", "greedy")
+    more = spar("report", "strategies", "--quick", *more_flags, *runs, check=0).stdout
     assert int(own.split(" searches")[0].split()[-1]) + 1 == int(
         more.split(" searches")[0].split()[-1]
     )

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from spar.errors import EngineError, UsageError
+from spar.errors import EngineError
 from spar.infer.engine import Completion, Continuation, Request, Sampling, TokenLogprobs
 from spar.infer.engine_wrappers import InstrumentedEngine
 from spar.infer.engines.fake import FakeEngine
-from spar.infer.response_cache import CachedEngine, ResponseCache
+from spar.infer.response_cache import BUSY_SECONDS, REPEATABLE, CachedEngine, ResponseCache
 from spar.types import Message
 
 HOT = Sampling(temperature=0.7, seed=3)
@@ -152,17 +156,41 @@ def test_several_threads_write_at_once(tmp_path: Path) -> None:
     assert [value["n"] for value in found] == [n for n in range(4) for _ in range(50)]
 
 
-@pytest.mark.parametrize(
-    "make", [lambda path: path.mkdir(), lambda path: path.write_text("{}\n" * 99)]
-)
-def test_a_file_that_is_no_cache_is_refused(tmp_path: Path, make: object) -> None:
-    """A folder, or a file of something else, which is left as it was."""
-    path = tmp_path / "cache.db"
-    make(path)  # type: ignore[operator]
-    before = path.read_bytes() if path.is_file() else b""
-    with pytest.raises(UsageError, match=r"--response-cache .*cache\.db: "):
-        ResponseCache(path)
-    assert (path.read_bytes() if path.is_file() else b"") == before
+def test_processes_may_make_the_file_at_the_same_time(tmp_path: Path) -> None:
+    """None of them is told that it is locked."""
+    code = "import sys, pathlib; from spar.infer.response_cache import ResponseCache as C; C(pathlib.Path(sys.argv[1])).close()"
+    for number in range(3):
+        command = [sys.executable, "-c", code, str(tmp_path / f"{number}.db")]
+        started = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+        assert [process.communicate()[1] for process in started] == [""] * 4
+
+
+def test_a_write_that_is_held_up_is_put_off(tmp_path: Path) -> None:
+    """Who asks meanwhile is answered at once, and nothing is lost."""
+    cache = ResponseCache(tmp_path / "cache.db")
+    other = sqlite3.connect(tmp_path / "cache.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    start = time.monotonic()
+    for number in range(100):
+        cache.put({f"{number}": {"n": number}})
+        assert cache.get([f"{number}", "x"]) == [{"n": number}, None]
+    assert time.monotonic() - start < 20 * BUSY_SECONDS
+    other.execute("COMMIT")
+    cache.close()
+    values = ResponseCache(tmp_path / "cache.db").get([f"{number}" for number in range(100)])
+    assert values == [{"n": number} for number in range(100)]
+
+
+async def test_what_cannot_come_again_is_not_stored(tmp_path: Path) -> None:
+    """A server draws a seed for a request without one."""
+    fake, engine = opened(tmp_path / "cache.db")
+    token = REPEATABLE.set(False)
+    for _ in range(2):
+        await engine.generate([request()])
+    REPEATABLE.reset(token)
+    assert len(fake.requests) == 2
+    await engine.generate([request()])
+    assert len(fake.requests) == 3
 
 
 async def test_a_cache_that_fails_does_not_end_the_run(tmp_path: Path) -> None:

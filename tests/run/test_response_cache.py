@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import shutil
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +14,11 @@ import pytest
 
 import spar
 from spar.config import DecodeConfig
-from spar.errors import SparError
+from spar.embedded import CHECKPOINT
+from spar.errors import SparError, UsageError
 from spar.infer.engine import Deployment
 from spar.listener import Listener
-from spar.run.cached_engine import namespace
+from spar.run.cached_engine import model_stamps, namespace
 from spar.store import read_summary, read_trees
 from tests.answers import Script
 from tests.fakes import timeless
@@ -138,24 +142,87 @@ def test_an_interrupted_sweep_goes_on_at_every_strategy(tmp_path: Path) -> None:
 
 
 def test_whose_replies_may_be_shared(tmp_path: Path) -> None:
-    """Those of one model in one format; where it runs and how many rows it has does not matter."""
-    folder = tmp_path / "model"
-    folder.mkdir()
-    (folder / "weights").write_text("one")
-    here = Deployment(str(folder), engine="hf")
+    """Those of one model in one format on one kind of machine; how many rows it has there does not matter."""
+    here = Deployment(str(tmp_path), engine="hf")
+    there = Deployment("m", ("http://one/v1",), engine="openai")
 
-    def of(deployment: Deployment = here, **settings: Any) -> str:
-        return namespace(deployment, DecodeConfig(**{"engine": "hf", **settings}))
+    def of(deployment: Deployment = here, stamp: str = "a", **settings: Any) -> str:
+        return namespace(deployment, DecodeConfig(**settings), {str(tmp_path): stamp})
 
     first = of()
     assert first == of(device="cpu") == of(max_batch_size=3) == of(seed=9, votes=7)
-    others = {
+    others = [
+        of(stamp="b"),
         of(dtype="bf16"),
-        of(Deployment(str(folder), engine="vllm"), engine="vllm"),
-        of(Deployment("m", ("http://one/v1",), engine="openai")),
-        of(Deployment("m", ("http://two/v1",), engine="openai")),
-        of(extra_body={"a": 1}),
+        of(device="cuda:0"),
+        of(replace(here, engine="vllm")),
+        of(there),
+        of(replace(there, urls=("http://two/v1",))),
+        of(there, extra_body={"a": 1}),
+        of(there, header={"X-Model": "env:MODEL"}),
+    ]
+    assert len({first, *others}) == 1 + len(others)
+
+
+def test_a_models_files_tell_when_they_change(tmp_path: Path) -> None:
+    """In a folder, or as a server's model, which has none here."""
+    (tmp_path / "weights").write_text("one")
+    here, named = Deployment(str(tmp_path)), Deployment("no-such/model")
+    first = model_stamps(here)
+    assert first == model_stamps(here) and first[str(tmp_path)]
+    (tmp_path / "weights").write_text("another")
+    assert model_stamps(here) != first
+    assert model_stamps(named) == {"no-such/model": ""}
+    assert model_stamps(Deployment("m", ("http://one/v1",))) == {}
+
+
+@pytest.mark.model
+def test_a_session_keeps_to_the_model_that_it_has_loaded(tmp_path: Path) -> None:
+    """Weights that are written anew under it are another model's, which only who loads them may answer from."""
+    model, cache = tmp_path / "model", tmp_path / "cache.db"
+    shutil.copytree(CHECKPOINT, model)
+    settings: dict[str, Any] = {"model": str(model), "engine": "hf", "strategy": "greedy"}
+    with spar.open_session(response_cache=cache, **settings) as session:
+        session.search("Write a line.")
+        (model / "config.json").write_text((model / "config.json").read_text() + " ")
+        session.search("Write two lines.")
+    before = len(replies(cache))
+    spar.search("Write two lines.", response_cache=cache, **settings)
+    assert len(replies(cache)) > before
+    assert not cache.with_name("cache.db-wal").exists()  # everybody has closed it
+
+
+def replies(path: Path) -> list[tuple[str, str]]:
+    """What a cache holds."""
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        return list(database.execute("SELECT key, reply FROM replies"))
+
+
+@pytest.mark.parametrize("name", ["folder", "other.db", "folder/none", "text.txt/a.db"])
+def test_a_wrong_file_is_refused_before_a_model_is_loaded(tmp_path: Path, name: str) -> None:
+    """And left as it was."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "text.txt").write_text("a")
+    with contextlib.closing(sqlite3.connect(tmp_path / "other.db")) as database:
+        database.execute("CREATE TABLE replies (key TEXT PRIMARY KEY, reply TEXT)")
+    (tmp_path / "folder" / "none").write_text("none")
+    before = {each: each.read_bytes() for each in tmp_path.rglob("*") if each.is_file()}
+    with pytest.raises(UsageError, match="--response-cache"):
+        spar.decode(["one"], engine="fake", out=tmp_path / "run", response_cache=tmp_path / name)
+    assert {each: each.read_bytes() for each in tmp_path.rglob("*") if each.is_file()} == before
+
+
+def test_a_sweep_without_the_cache_that_it_had_still_has_no_seconds(tmp_path: Path) -> None:
+    """What is stored was not waited for."""
+    settings: dict[str, Any] = {
+        "strategies": ["bfs"],
+        "budgets": [1, 3],
+        "limit": 2,
+        "engine": "fake",
+        "out": tmp_path / "sweep",
     }
-    (folder / "weights").write_text("another")
-    others.add(of())
-    assert len({first, *others}) == 7
+    first = spar.sweep("nano-if-answers", response_cache=tmp_path / "cache.db", **settings)
+    again = spar.sweep("nano-if-answers", **settings)
+    assert [row.seconds for row in (*first, *again)] == [None] * 4
+    shown = (tmp_path / "sweep" / "nano-if-answers" / "sweep.md").read_text()
+    assert "so there are no seconds" in shown and "admission" not in shown

@@ -18,12 +18,12 @@ from spar.experiments.experiment import (
 )
 from spar.experiments.searches.sweeps import (
     COSTS,
-    SECONDS_NOTE,
     Grid,
     PointOverSeeds,
     in_order,
     largest,
     search_over_seeds,
+    seconds_note,
 )
 from spar.record.experiments import Cell, Measured, Panel, Plot, Series, Table
 
@@ -134,7 +134,7 @@ async def measure_figure5(plan: Plan) -> Measured:
             "reach by choosing among the same responses.",
             "The judge's view is the share of prompts whose search ended with a response that the judge accepts; what it "
             "exceeds the truth by is the judge's optimism.",
-            SECONDS_NOTE,
+            seconds_note(points.values()),
         ),
         headline=f"BFS at {bfs.budget} against greedy: {100 * gain.value:+.1f} points",
     )

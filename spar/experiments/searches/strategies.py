@@ -22,11 +22,11 @@ from spar.experiments.experiment import (
 )
 from spar.experiments.searches.figure5_table10 import BFS, SAMPLED, TABLE10
 from spar.experiments.searches.sweeps import (
-    SECONDS_NOTE,
     Grid,
     PointOverSeeds,
     in_order,
     search_over_seeds,
+    seconds_note,
 )
 from spar.record.experiments import Cell, Claim, Measured, Panel, Plot, Series, Table
 
@@ -130,7 +130,13 @@ async def measure_strategies(plan: Plan) -> Measured:
         ),
         plots=(plot,),
         claims=claims,
-        notes=(WINNERS_NOTE, OPTIMISM_NOTE, STEPS_NOTE, _ENVELOPE_NOTE, SECONDS_NOTE),
+        notes=(
+            WINNERS_NOTE,
+            OPTIMISM_NOTE,
+            STEPS_NOTE,
+            _ENVELOPE_NOTE,
+            seconds_note(points.values()),
+        ),
         headline=claims[1].text,
     )
 

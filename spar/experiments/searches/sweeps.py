@@ -37,6 +37,16 @@ SECONDS_NOTE = (
 )
 
 
+UNTIMED_NOTE = "Seconds were not measured: the searches took replies from a response cache."
+
+
+def seconds_note(points: Iterable[PointOverSeeds]) -> str:
+    """What the seconds of points are, or why there are none."""
+    return (
+        UNTIMED_NOTE if any(math.isnan(point.cost("seconds")) for point in points) else SECONDS_NOTE
+    )
+
+
 @dataclass(slots=True)
 class PointOverSeeds:
     """One strategy at one budget."""
