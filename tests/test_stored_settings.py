@@ -127,7 +127,7 @@ def test_the_stored_form_is_read_again(load: Callable[[], Settings]) -> None:
 
 NEW_SECTIONS = {"sft"}
 """Sections of a loop's settings that the last version did not have."""
-NEW = {"redo", "header", "total_budget", "early_refine", "keep_votes"}
+NEW = {"redo", "header", "total_budget", "early_refine", "keep_votes", "response_cache"}
 """Settings of this version that may change and were not in the last one."""
 
 
