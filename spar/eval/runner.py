@@ -138,22 +138,22 @@ async def run_jobs(
     runners: Sequence[DirectoryJobRunner],
     *,
     close: bool = True,
-    lanes: Sequence[str] = (),
+    groups: Sequence[str] = (),
 ) -> None:
     """Answer all benchmarks, then grade all, then free the models of the pool that they share, unless not `close`.
 
     Parameters
     ----------
-    lanes:
-        A name for each benchmark: those of one name are answered one after the other, and at the same time as those
-        of others. () answers all one after the other.
+    groups:
+        The group of each benchmark: those of one group are answered one after the other, different groups concurrently.
+        () is one group.
     """
     in_turn: dict[str, list[tuple[OpenedBenchmark, DirectoryJobRunner]]] = {}
-    names = lanes or [""] * len(benchmarks)
+    names = groups or [""] * len(benchmarks)
     for name, opened, runner in zip(names, benchmarks, runners, strict=True):
         in_turn.setdefault(name, []).append((opened, runner))
     try:
-        tasks = [asyncio.ensure_future(_respond(lane)) for lane in in_turn.values()]
+        tasks = [asyncio.ensure_future(_respond(group)) for group in in_turn.values()]
         await gather(tasks, enough=lambda _: False)
         for opened, runner in zip(benchmarks, runners, strict=True):
             if opened.outputs.external_grades is None:
@@ -163,8 +163,8 @@ async def run_jobs(
             await runners[0].pool.aclose(runners[0].listener.note)
 
 
-async def _respond(lane: Sequence[tuple[OpenedBenchmark, DirectoryJobRunner]]) -> None:
-    for opened, runner in lane:
+async def _respond(group: Sequence[tuple[OpenedBenchmark, DirectoryJobRunner]]) -> None:
+    for opened, runner in group:
         if opened.outputs.external_answers is None:
             await opened.benchmark.respond(runner, opened.examples)
 

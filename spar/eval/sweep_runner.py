@@ -102,7 +102,7 @@ async def sweep(
         job.offline = request.offline
         job.start(fresh=request.overwrite)
     try:
-        await run_jobs(opened, jobs, lanes=[point.strategy for point in points] if runs else ())
+        await run_jobs(opened, jobs, groups=[point.strategy for point in points] if runs else ())
     finally:
         if runs:
             runs.finished()
@@ -270,7 +270,7 @@ def _stages(
     folders = {p: b.outputs.directory for p, b in zip(points, opened, strict=True)}
 
     def earlier(point: Point) -> dict[Point, Path]:
-        # Of points of other strategies nobody knows how far they are where these run at the same time.
+        # Strategies that run concurrently may not have finished their points.
         alone = isinstance(listener, Listener)
         found = sources(points, point)
         return {p: folders[p] for p in found if alone or p.strategy == point.strategy}

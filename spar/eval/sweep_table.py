@@ -87,7 +87,7 @@ def row(
     steps: float | None = None,
     timed: bool = True,
 ) -> Row:
-    """The row of a point; trees are streamed, and tell the seconds where they are `timed`."""
+    """The row of a point; trees are streamed, and their seconds count where they are `timed`."""
     count, nodes, calls, tokens, solved, seconds = 0, 0, 0, 0, 0, 0.0
     for tree in trees:
         usage = tree.usage

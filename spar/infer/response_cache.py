@@ -146,11 +146,11 @@ class ResponseCache:
         if not self._usable or not self._unwritten:
             return
         try:
-            self._database.execute("BEGIN IMMEDIATE")
-            self._database.executemany(
-                "INSERT OR REPLACE INTO replies VALUES (?, ?)", self._unwritten.items()
-            )
-            self._database.execute("COMMIT")
+            with self._database:  # commits, or rolls back
+                self._database.execute("BEGIN IMMEDIATE")
+                self._database.executemany(
+                    "INSERT OR REPLACE INTO replies VALUES (?, ?)", self._unwritten.items()
+                )
             self._unwritten.clear()
         except sqlite3.Error as error:
             if _is_busy(error):
