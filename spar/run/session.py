@@ -304,11 +304,9 @@ class Run:
 
     def _cut_replies(self) -> CutReplies:
         judge = self.summary.roles["judge"]  # of the trees that earlier starts left
-        return CutReplies(
-            self._note,
-            limits=self._limits,
-            may_stop=judge.calls == judge.cut_calls,
-        )
+        # Replies of a cache come first, and it may hold those of the worst prompts alone.
+        may_stop = judge.calls == judge.cut_calls and not self.config.response_cache
+        return CutReplies(self._note, limits=self._limits, may_stop=may_stop)
 
     def _open_roles(self, engines: Engines) -> Roles:
         return self.job.change(open_roles(self.config, engines))

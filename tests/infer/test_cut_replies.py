@@ -187,6 +187,22 @@ def test_a_whole_run_stops_early_and_says_what_to_raise(tmp_path: Path) -> None:
     assert sum(tree.usage_by_role["judge"].calls for tree in trees) <= MIN_VOTES
 
 
+def test_cached_votes_do_not_stop_a_run(tmp_path: Path) -> None:
+    """They come first, and a cache may hold those of the worst prompts alone; the warning is said all the same."""
+    notes = Notes()
+    settings: dict[str, Any] = {"engine": "fake", "budget": 3, "vote": {"max_tokens": 2}}
+    prompts = [f"prompt {number}" for number in range(12)]
+    run = decode(
+        prompts,
+        out=tmp_path / "run",
+        response_cache=tmp_path / "cache.db",
+        listener=notes,
+        **settings,
+    )
+    assert run.summary.trees == 12
+    assert any("votes were cut at 2 tokens before a verdict" in line for line in notes.lines)
+
+
 def test_a_run_with_some_cut_votes_counts_them(tmp_path: Path) -> None:
     """The summary has the count by role, the log the setting."""
     notes = Notes()
