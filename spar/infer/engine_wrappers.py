@@ -173,16 +173,17 @@ class InstrumentedEngine(EngineWrapper):
 def free_requests(engine: Engine, share: float = 1.0) -> float:
     """How many more requests fill a share of the engine's capacity.
 
-    Infinite where nothing limits it; 0 where its requests are not counted (`InstrumentedEngine`).
+    Infinite where nothing limits it; 0 where its requests are not counted (`InstrumentedEngine`). The innermost count
+    is taken: it has the requests of every run that shares the engine.
     """
-    capacity, inner = engine.capacity, engine
+    capacity, inner, free = engine.capacity, engine, 0.0
     if not capacity:
         return math.inf
     while isinstance(inner, EngineWrapper):
         if isinstance(inner, InstrumentedEngine):
-            return share * capacity - inner.in_flight
+            free = share * capacity - inner.in_flight
         inner = inner.engine
-    return 0
+    return free
 
 
 @dataclass(slots=True)

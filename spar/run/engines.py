@@ -45,6 +45,8 @@ class Engines:
     """Held while a model is loaded, so that runs side by side load it once."""
     cache: ResponseCache | None = None
     """The response cache of the settings, which its owner closes; None opens one where the settings have it."""
+    counted: dict[Deployment, InstrumentedEngine] = field(default_factory=dict)
+    """Counts what this run alone asks of each that is open."""
     cached: dict[Deployment, CachedEngine] = field(default_factory=dict)
     """What answers in place of an engine, with a response cache."""
     _own_cache: ResponseCache | None = None
@@ -58,7 +60,8 @@ class Engines:
         with self.opening:
             opened = self._serving(needed)
             loaded = self._open(needed) if opened is None else self.opened[opened]
-        engine = self._cached(opened or needed, loaded) if self.config.response_cache else loaded
+        counted = self._counted(opened or needed, loaded)
+        engine = self._cached(opened or needed, counted) if self.config.response_cache else counted
         adapter = self.config.adapter.get(role, "")
         return self.wrap(AdapterEngine(engine, adapter) if adapter else engine)
 
@@ -118,6 +121,11 @@ class Engines:
             raise EngineError("the engines are closed")
         return engine
 
+    def _counted(self, deployment: Deployment, loaded: InstrumentedEngine) -> InstrumentedEngine:
+        if deployment not in self.counted:
+            self.counted[deployment] = InstrumentedEngine(loaded, stamps=loaded.stamps)
+        return self.counted[deployment]
+
     def _cached(self, deployment: Deployment, engine: InstrumentedEngine) -> CachedEngine:
         if self.cache is None:
             self.cache = self._own_cache = open_cache(self.config, self.note)
@@ -153,8 +161,11 @@ class Engines:
         return lines
 
     def counts(self) -> dict[str, dict[str, float]]:
-        """Engine to its counts."""
-        counts = {engine_label(deployment): m.counts() for deployment, m in self.engines.items()}
+        """Engine to the counts of this run; those of a prefix cache are of all runs that share the engine."""
+        counts = {
+            engine_label(deployment): self._counted(deployment, loaded).counts()
+            for deployment, loaded in self.engines.items()
+        }
         for deployment, cached in self.cached.items():
             counts[engine_label(deployment)][FROM_CACHE] = cached.hits
         return counts

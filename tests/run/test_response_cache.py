@@ -17,8 +17,10 @@ from spar.config import DecodeConfig
 from spar.embedded import CHECKPOINT
 from spar.errors import SparError, UsageError
 from spar.infer.engine import Deployment
+from spar.infer.response_cache import FROM_CACHE
 from spar.listener import Listener
 from spar.run.cached_engine import model_stamps, namespace
+from spar.run.resume import load_summary
 from spar.store import read_summary, read_trees
 from tests.answers import Script
 from tests.fakes import timeless
@@ -226,3 +228,24 @@ def test_a_sweep_without_the_cache_that_it_had_still_has_no_seconds(tmp_path: Pa
     assert [row.seconds for row in (*first, *again)] == [None] * 4
     shown = (tmp_path / "sweep" / "nano-if-answers" / "sweep.md").read_text()
     assert "so there are no seconds" in shown and "admission" not in shown
+
+
+def test_each_run_of_a_sweep_counts_its_own_calls(tmp_path: Path) -> None:
+    """Though all strategies are searched concurrently on one engine."""
+    spar.sweep(
+        "nano-if-answers",
+        strategies=["bfs", "dfs", "best-of-n"],
+        budgets=[3],
+        limit=8,
+        engine="fake",
+        response_cache=tmp_path / "cache.db",
+        out=tmp_path / "sweep",
+    )
+    runs = [path.parent for path in (tmp_path / "sweep").glob("*/*/summary.json")]
+    shared = 0.0
+    for run in runs:
+        (counts,) = load_summary(run).engines.values()
+        asked = sum(tree.usage.calls for tree in spar.read_trees(run))
+        assert counts["calls"] + counts[FROM_CACHE] == asked > 0
+        shared += counts[FROM_CACHE]
+    assert len(runs) == 3 and shared > 0
