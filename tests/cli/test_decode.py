@@ -96,6 +96,19 @@ def test_a_table_says_where_nothing_was_judged_and_why_attempts_failed(tmp_path:
     assert f"{len(faults)}, {faults[0].stage}" in line
 
 
+def test_a_table_says_what_came_from_a_response_cache(tmp_path: Path) -> None:
+    """Its seconds are not those of the model."""
+    cache = ("--response-cache", tmp_path / "cache.db", "--limit", "3")
+    assert (
+        "response cache" not in decode("--limit", "3", "--out", tmp_path / "none", check=0).stdout
+    )
+    for name in ("first", "again"):
+        table = decode(*cache, "--out", tmp_path / name, check=0).stdout
+        line = next(line for line in table.splitlines() if "from the response cache" in line)
+    calls = sum(tree.usage.calls for tree in read_trees(tmp_path / "again"))
+    assert f"{calls:,} of {calls:,} replies" in line
+
+
 def test_json_prints_one_object(tmp_path: Path) -> None:
     """With --json standard output is only the summary; progress is on standard error."""
     run = spar(

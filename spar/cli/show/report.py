@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from spar.config import DecodeConfig
 from spar.infer.cut_replies import WHAT
+from spar.infer.response_cache import FROM_CACHE
 from spar.infer.summary import Summary
 from spar.record.outcomes import pluralize
 from spar.sanitize import printable
@@ -55,6 +56,8 @@ def print_summary(config: DecodeConfig, summary: Summary) -> None:
         table.add_row("cut at their token limit", _cut(summary))
     if usage.skipped_calls or usage.aborted_calls or summary.cancelled:
         table.add_row("saved", _saved(summary))
+    if cached := _cached(summary):
+        table.add_row("from the response cache", cached)
     for name, facts in summary.engines.items():
         table.add_row(as_text(f"engine busy ({name})"), _busy(summary, name, facts))
     table.add_row("seconds", _seconds(summary))
@@ -89,6 +92,14 @@ def _saved(summary: Summary) -> str:
         f"{pluralize(usage.skipped_calls, 'vote')} skipped, {pluralize(usage.aborted_calls, 'request')} and "
         f"{pluralize(summary.cancelled, 'attempt')} aborted"
     )
+
+
+def _cached(summary: Summary) -> str:
+    """How many replies were not waited for; "" without a response cache."""
+    counts = [facts for facts in summary.engines.values() if FROM_CACHE in facts]
+    hits = sum(facts[FROM_CACHE] for facts in counts)
+    replies = hits + sum(facts["calls"] for facts in counts)
+    return f"{hits:,.0f} of {replies:,.0f} replies" if counts else ""
 
 
 def _seconds(summary: Summary) -> str:
