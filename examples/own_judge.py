@@ -1,6 +1,6 @@
 """A judge that is a Python function: the response must be a JSON object with the keys asked for.
 
-python examples/own_judge.py --model Qwen/Qwen3-8B
+python examples/own_judge.py --model Qwen/Qwen2.5-7B-Instruct
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Search one prompt, and print the tree.
 
 python examples/search_one_prompt.py
-python examples/search_one_prompt.py --model Qwen/Qwen3-8B "Write two lines about rain."
+python examples/search_one_prompt.py --model Qwen/Qwen2.5-7B-Instruct "Write two lines about rain."
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     import spar
 
-    tree = spar.search("Write two lines about rain.", model="Qwen/Qwen3-8B", budget=15)
+    tree = spar.search("Write two lines about rain.", model="Qwen/Qwen2.5-7B-Instruct", budget=15)
     print(tree.answer)
 
 `docs/api.md` documents every name below. Names are imported when they are first used, so `import spar` is fast.

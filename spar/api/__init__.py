@@ -1,8 +1,8 @@
 """The Python API: what `import spar` offers, and what the commands do.
 
-    tree = spar.search("Write two lines about rain.", model="Qwen/Qwen3-8B", budget=15)
+    tree = spar.search("Write two lines about rain.", model="Qwen/Qwen2.5-7B-Instruct", budget=15)
     run = spar.decode("prompts.jsonl", base_url="http://host:8000/v1", out="runs/mine")    # resumes
-    evaluation = spar.evaluate("ifeval", model="Qwen/Qwen3-8B", strategy=my_strategy, judge=my_function)
+    evaluation = spar.evaluate("ifeval", model="Qwen/Qwen2.5-7B-Instruct", strategy=my_strategy, judge=my_function)
 
 Keyword arguments are the settings of the commands (`spar.config`), by their Python names; `recipe` names a
 YAML file or a shipped recipe that they override. `strategy`, `engine`, `judge`, `refiner` and a benchmark

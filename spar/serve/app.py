@@ -5,7 +5,7 @@
     GET  /health                 whether the server answers; needs no key
     GET  /metrics                Prometheus' format
 
-    app = open_app(model="Qwen/Qwen3-8B", offer="bfs-15,greedy", out="runs/serve")    # for uvicorn, or to mount
+    app = open_app(model="Qwen/Qwen2.5-7B-Instruct", offer="bfs-15,greedy", out="runs/serve")    # for uvicorn, or to mount
 
 Everything that can be known before a stream starts is an error with a status of its own. A client that leaves cancels its
 search. Starlette reads requests and writes responses.

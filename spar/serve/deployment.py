@@ -1,6 +1,6 @@
 """Several servers behind Ray Serve, where one machine or one process is outgrown.
 
-    serve run spar.serve.deployment:application model=Qwen/Qwen3-8B replicas=4 gpus=1
+    serve run spar.serve.deployment:application model=Qwen/Qwen2.5-7B-Instruct replicas=4 gpus=1
     serve deploy examples/ray_serve.yaml
 
 Each replica is a whole server: it loads the models, has its own queue, and writes to a folder of its own below `out`. Ray

@@ -17,6 +17,7 @@ from spar.experiments.experiment import (
     paper_table,
 )
 from spar.experiments.searches.sweeps import (
+    CEILING_NOTE,
     COSTS,
     Grid,
     PointOverSeeds,
@@ -130,8 +131,7 @@ async def measure_figure5(plan: Plan) -> Measured:
         plots=(plot,),
         claims=claims,
         notes=(
-            "The ceiling counts a prompt as passed if any response of its tree meets every constraint: what a judge without errors would "
-            "reach by choosing among the same responses.",
+            CEILING_NOTE,
             "The judge's view is the share of prompts whose search ended with a response that the judge accepts; what it "
             "exceeds the truth by is the judge's optimism.",
             seconds_note(points.values()),
@@ -185,6 +185,7 @@ async def measure_table10(plan: Plan) -> Measured:
         plots=(plot,),
         claims=claims,
         notes=(
+            CEILING_NOTE,
             "The responses are greedy drafts that fail their verifiers, the same for every seed; every strategy refines them with the same "
             "judge and refiner. Best-of-N means independent refinements of the failing response.",
             "The judge's view is the share of answers that the refiner's own judge accepts.",

@@ -19,7 +19,13 @@ from spar.experiments.searches.strategies import (
     relabelled,
     stopping_cost,
 )
-from spar.experiments.searches.sweeps import Grid, PointOverSeeds, in_order, search_over_seeds
+from spar.experiments.searches.sweeps import (
+    CEILING_NOTE,
+    Grid,
+    PointOverSeeds,
+    in_order,
+    search_over_seeds,
+)
 from spar.record.evaluation import Share
 from spar.record.experiments import Cell, Measured, Table
 
@@ -73,6 +79,7 @@ async def measure_shapes(plan: Plan) -> Measured:
             "A shape ends where it has no more levels, whatever is left of the budget, so the second table compares at equal tokens.",
             "With the paper's branching and beam width a budget of 15 ends on the third level and one of 31 on the sixth, so there deeper trees are the "
             "same search: what they add shows where a level is narrow, with branching 1: a chain, one refinement a level.",
+            CEILING_NOTE,
             OPTIMISM_NOTE,
             STEPS_NOTE,
         ),

@@ -22,6 +22,7 @@ from spar.experiments.experiment import (
 )
 from spar.experiments.searches.figure5_table10 import BFS, TABLE10
 from spar.experiments.searches.sweeps import (
+    CEILING_NOTE,
     Grid,
     PointOverSeeds,
     in_order,
@@ -134,6 +135,7 @@ async def measure_strategies(plan: Plan) -> Measured:
         claims=claims,
         notes=(
             WINNERS_NOTE,
+            CEILING_NOTE,
             OPTIMISM_NOTE,
             STEPS_NOTE,
             WHOLE_NOTE,
@@ -171,7 +173,7 @@ async def measure_failing(plan: Plan) -> Measured:
         notes=(
             "The responses are greedy drafts that fail their verifiers, the same for every seed; each strategy refines them, drafts "
             "again, or both. The given response counts among the responses, not against the budget.",
-            *(WINNERS_NOTE, OPTIMISM_NOTE, STEPS_NOTE),
+            *(WINNERS_NOTE, CEILING_NOTE, OPTIMISM_NOTE, STEPS_NOTE),
         ),
         headline=claim.text,
     )

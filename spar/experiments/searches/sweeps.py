@@ -35,8 +35,10 @@ SECONDS_NOTE = (
     "Seconds are from a tree's admission to its end, while as many others run as the engine takes; smaller budgets are read "
     "out of the trees of larger ones where these contain them, and their seconds are estimated."
 )
-
-
+CEILING_NOTE = (
+    "The ceiling counts a prompt as passed if any response of its tree meets every constraint: what a judge without errors would "
+    "reach by choosing among the same responses."
+)
 UNTIMED_NOTE = "Seconds were not measured: the searches took replies from a response cache."
 
 
