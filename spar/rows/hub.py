@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from spar.errors import MissingExtra, UsageError
@@ -40,11 +41,14 @@ def _hub_dataset(name: str, config: str | None, split: str | None) -> Iterator[d
             f"there is no file {name}; reading the data set of that name from the Hugging Face hub"
         )
         raise MissingExtra("datasets", "train", what) from error
+    from spar.models.hub import hub_failure
     from spar.models.loading import quiet_hub
 
     quiet_hub()
+    failure = "" if datasets.config.HF_HUB_OFFLINE else hub_failure()
     try:
-        data = datasets.load_dataset(name, config, split=split)
+        with _from_cache() if failure else nullcontext():
+            data = datasets.load_dataset(name, config, split=split)
         if split is None:
             names = list(data)
             if "train" not in names and len(names) != 1:
@@ -56,5 +60,17 @@ def _hub_dataset(name: str, config: str | None, split: str | None) -> Iterator[d
     except (OSError, ValueError, KeyError, RuntimeError, httpx.HTTPError) as error:
         raise UsageError(
             f"there is no file {name}, and the data set of that name cannot be read from the Hugging Face "
-            f"hub: {cut(error_line(error))}; check the name and the network, or pass a file"
+            f"hub: {cut(failure or error_line(error))}; check the name and the network, or pass a file"
         ) from error
+
+
+@contextmanager
+def _from_cache() -> Iterator[None]:
+    """Have the library look in its cache only: it would wait half a minute for a hub that does not answer."""
+    from datasets import config
+
+    config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        config.HF_HUB_OFFLINE = False

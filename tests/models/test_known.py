@@ -148,8 +148,8 @@ def test_a_hub_that_does_not_answer_is_not_waited_for(tmp_path: Path) -> None:
     """The hub's own client would try for minutes."""
     code = (
         "from spar.errors import RunStopped\n"
-        "from spar.models import registry, sources\n"
-        "sources._HUB_SECONDS = 0.5\n"
+        "from spar.models import hub, registry, sources\n"
+        "hub.HUB_SECONDS = 0.5\n"
         "try: sources.fetch_from_hub('m', registry.HubWeights('no/model', '0' * 40, '', 1), offline=False)\n"
         "except RunStopped as error: print(error)\n"
     )
