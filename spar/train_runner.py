@@ -212,6 +212,7 @@ def plan_train(
             pipeline.stage_settings,
             pipeline.stages[:first],
             changeable=pipeline.changeable,
+            order=pipeline.stage_order,
         )
     estimated = estimate(config, stages, num_prompts) if stages else None
     missing = missing_requirements(folder, stages)

@@ -130,6 +130,8 @@ def _judge_pairs(settings: BuildSettings) -> tuple[list[Pair], JudgePairs | None
         max_characters=settings.max_judgement_characters,
     )
     encodable = [pair for pair in pairs if is_encodable(pair)]
+    if settings.shuffle_labels:
+        encodable = [shuffled(pair, settings.seed) for pair in encodable]
     return encodable, report.model_copy(update={"pairs": len(encodable)})
 
 

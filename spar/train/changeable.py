@@ -23,11 +23,11 @@ STAGE_SETTINGS: Mapping[str, tuple[str, ...]] = {
     "build": (
         *("methods", "pairs", "shuffle_labels", "quotas"),
         *("length_control", "max_chosen_characters", "max_judgement_characters", "own_answers"),
-        *("answer_score", "min_pairs", "max_pairs", "embedding_model"),
+        *("answer_score", "min_pairs", "max_pairs", "embedding_model", "restart"),
     ),
     "dpo": ("dpo",),
     "rft": ("rft",),
-    "sft": ("sft", "restart"),
+    "sft": ("sft",),
     "eval": ("eval", "benchmarks", "measure_start"),
 }
 """Stage to the settings that no stage before it depends on."""

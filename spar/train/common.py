@@ -22,10 +22,10 @@ from spar.subprocesses import exit_with_parent, print_error, write_failure
 from spar.train.context import GROUP_SECONDS, TrainingContext, open_training
 from spar.train.encode import Encoder, without_thinking
 from spar.train.owned import is_foreign
-from spar.train.progress import callbacks, last_checkpoint, plot, remove_older
+from spar.train.progress import callbacks, end_with, last_checkpoint, plot, remove_older
 from spar.train.settings import TrainerSettings, load_settings
 from spar.train.usable import Usable, select_usable
-from spar.train.weights import load_model, load_tokenizer, save_final
+from spar.train.weights import load_model, load_tokenizer, save_final, to_fp32
 
 PRESETS = Path(__file__).parents[1] / "recipes" / "deepspeed"
 
@@ -283,7 +283,11 @@ def fit(
     trainer.create_model_card = lambda **_: None  # a README.md of TRL's would replace the user's
     for callback in callbacks(context.out, main=context.main):
         trainer.add_callback(callback)
+    if settings.method == "qlora":
+        to_fp32(trainer.model)
     checkpoint = last_checkpoint(context.out)
+    if checkpoint:
+        end_with(trainer.args, checkpoint)
     result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     save_final(trainer, settings, context.out / "model")
     if not context.main:

@@ -169,7 +169,7 @@ def _write_manifest(manifest: Manifest, out: Path) -> None:
     except ConfigChanged as error:
         diff, _, _ = str(error).rpartition("\n")
         raise ConfigChanged(
-            f"{diff}\nremove the folder to start over, or choose another out"
+            f"{diff}\nremove the folder to start over (in a loop: --rerun-from this stage), or choose another out"
         ) from None
 
 

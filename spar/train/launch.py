@@ -80,7 +80,8 @@ def command(method: str, settings: Path, how: LaunchSettings = LaunchSettings())
     if how.hostfile:
         return [*_over_hosts(how), *module]
     processes = how.processes or max(1, _gpus())
-    if processes == 1:
+    # The trainers refuse one process that sees several GPUs, except below a launcher.
+    if processes == 1 and _gpus() <= 1:
         return [sys.executable, "-m", *module]
     port = how.master_port or _free_port()
     return [

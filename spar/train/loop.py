@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from spar import __version__
+from spar.config import DecodeConfig
 from spar.errors import UsageError
 from spar.manifest import Manifest
 from spar.nano.tasks import prompts as nano_prompts
@@ -25,14 +26,14 @@ from spar.train.data.functions import back_prompts, comparison_prompts, instruct
 from spar.train.evaluations import EvalSpec
 from spar.train.functions import FunctionSettings
 from spar.train.harder import HarderSettings
-from spar.train.loop_stages import Origin, harder_spec, loop_stages
+from spar.train.loop_stages import STAGES, Origin, harder_spec, loop_stages
 from spar.train.methods import LOOP_METHODS
 from spar.train.pipeline import Pipeline
 from spar.train.recipe import TrainConfig
 from spar.train.references import with_references
 from spar.train.stage import Stage
 from spar.train.stage_runner import write_prompts
-from spar.train.start_stages import check_spec, join_spec, label_run, prompts_spec
+from spar.train.start_stages import check_spec, join_spec, label_run, prompts_spec, start_stages
 from spar.train.status import read_config, read_origin
 from spar.types import Prompt
 
@@ -65,6 +66,7 @@ def loop_pipeline(config: TrainConfig, run: Path, *, overwrite: bool = False) ->
         stages=loop_stages(config, run, origin),
         manifest=_manifest(config, origin),
         stage_settings=STAGE_SETTINGS,
+        stage_order=STAGES[: STAGES.index("build") + 1],
         changeable=("min_pairs", *(f"{name}.max_truncated" for name in LOOP_METHODS)),
         prepare=prepare,
         past_stages=lambda: _past_stages(config, run, origin),
@@ -136,17 +138,19 @@ def _prompts_of_iteration(
         file, witnesses = str(spec.prompts), str(spec.witnesses)
     prompts = prompts_of(config, iteration, file)
     if config.harder is not None and iteration > origin.iteration + 1:
-        prompts = _with_harder(prompts, harder_spec(config, run, iteration).prompts)
+        harder = harder_spec(config, run, iteration).prompts
+        prompts = with_harder(prompts, harder, config.harder.share)
     if config.of_iteration(iteration).pairs == "reference":
         written = witnesses if config.checkable.get("witnesses") else ""
         return with_references(prompts, config.references or written)
     return prompts
 
 
-def _with_harder(prompts: Iterable[Prompt], file: Path) -> Iterator[Prompt]:
-    """As many prompts as there were, the first of them from a file of harder ones."""
-    harder, new = list(read_prompts(file)), list(prompts)
-    yield from (*harder, *new[: max(0, len(new) - len(harder))])
+def with_harder(prompts: Iterable[Prompt], file: Path, share: float) -> Iterator[Prompt]:
+    """As many prompts as there were, the first of them, at most that share, from a file of harder ones."""
+    new = list(prompts)
+    harder = list(read_prompts(file))[: int(share * len(new))]
+    yield from (*harder, *new[: len(new) - len(harder)])
 
 
 def _own_prompts(
@@ -187,8 +191,28 @@ def _past_stages(config: TrainConfig, run: Path, origin: Origin) -> Sequence[Sta
         "benchmarks": benchmarks,
         "iterative": True,
         "measure_start": True,
+        # Settings of which no path depends, and which contradict the methods above in some recipes.
+        "decode": _without_template_arguments(config.decode),
+        "search": {},
     }
-    return loop_stages(config.model_copy(update=changes), run, replace(origin, iteration=0))
+    widest = config.model_copy(update=changes)
+    stages = [*loop_stages(widest, run, replace(origin, iteration=0))]
+    for number in (
+        numbers
+    ):  # a loop that continues another makes its prompts in the iteration that it starts from
+        stages += start_stages(widest, run, replace(origin, iteration=number))
+    by_title = {stage.title: stage for stage in stages}
+    return sorted(by_title.values(), key=lambda each: (each.iteration, STAGES.index(each.name)))
+
+
+def _without_template_arguments(config: DecodeConfig) -> DecodeConfig:
+    roles = {
+        name: getattr(config, name).model_copy(
+            update={"chat_template_args": {}, "reasoning_effort": "auto"}
+        )
+        for name in ("draft", "vote", "refine")
+    }
+    return config.model_copy(update=roles)
 
 
 def _manifest(config: TrainConfig, origin: Origin) -> Manifest:

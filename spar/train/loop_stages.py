@@ -39,6 +39,7 @@ from spar.train.specs import (
 from spar.train.stage import Stage
 from spar.train.start_stages import (
     SAMPLED,
+    ReplyKind,
     prompts_spec,
     start_stages,
     template_arguments,
@@ -240,7 +241,7 @@ def _training(config: TrainConfig, home: Path, name: str, model: str) -> Trainin
     method = LOOP_METHODS[name]
     assert method.role is not None
     values: Mapping[str, Any] = {
-        "chat_template_args": template_arguments(config, method.role),
+        "chat_template_args": template_arguments(config, *_learned(config, name)),
         **getattr(config, name),
         "seed": config.seed,
         "model": model or str(CHECKPOINT),
@@ -253,6 +254,13 @@ def _training(config: TrainConfig, home: Path, name: str, model: str) -> Trainin
         settings=method.settings.model_validate(values),
         launch=config.launch,
     )
+
+
+def _learned(config: TrainConfig, method: str) -> tuple[ReplyKind, ...]:
+    """What the replies that a training learns were written as."""
+    if LOOP_METHODS[method].role == "actor":
+        return ("draft", "vote") if method == "dpo" and config.judge_pairs else ("draft",)
+    return ("vote", "refine", "draft") if config.own_answers else ("vote", "refine")
 
 
 def _eval(config: TrainConfig, run: Path, iteration: int, origin: Origin) -> Stage:

@@ -61,6 +61,8 @@ class Pipeline:
     """Writes the prompts of a stage, unless they exist."""
     past_stages: Callable[[], Sequence[Stage]]
     """All stages, and those that an earlier recipe may have left in the folder."""
+    stage_order: tuple[str, ...] = ()
+    """As `order` of `spar.train.stage_runner.check_settings`."""
     changeable: tuple[str, ...] = ()
     """Settings that may differ from those of the stages that have run, and yet are part of the manifest's digest."""
     prompt_files: tuple[Path, ...] = ()
@@ -111,6 +113,7 @@ def run_pipeline(
             pipeline.stage_settings,
             stages[:first],
             changeable=pipeline.changeable,
+            order=pipeline.stage_order,
         )
         if first < len(stages):
             past = pipeline.past_stages()
@@ -167,7 +170,19 @@ def select_stages(
             f"{selection.only or selection.stop_after} ends before it, with {stages[end].title}; "
             "choose an earlier stage to start or a later one to end with"
         )
+    if rerun and selection.only:
+        _check_inputs_stay(stages[first:end], stages[end], rerun)
     return first, [stage for stage in open_stages if begin <= stages.index(stage) <= end]
+
+
+def _check_inputs_stay(archived: Sequence[Stage], only: Stage, rerun: str) -> None:
+    """Raise `UsageError` where the only stage to run reads what `--rerun-from` moves away."""
+    for stage in archived:
+        if any(path.is_relative_to(stage.folder) for path in only.spec.inputs):
+            raise UsageError(
+                f"{only.title} reads what {stage.title} wrote, which --rerun-from {rerun} moves away, and --only runs no other "
+                f"stage; give --stop-after {only.title} in place of --only"
+            )
 
 
 def find_stage(stages: Sequence[Stage], name: str, current: int | None = None) -> Stage:

@@ -9,6 +9,7 @@ The callbacks are transformers', built inside functions so that this module impo
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Mapping
@@ -108,6 +109,24 @@ def mark_complete(checkpoint: Path, step: int) -> None:
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest complete checkpoint."""
     return max(_complete(folder), key=_step, default=None)
+
+
+def end_with(arguments: Any, checkpoint: Path) -> None:
+    """Have a resumed training take no further step where its checkpoint is of the last one.
+
+    transformers checks the number of steps after a step, so that a training that ends within an epoch (`max_steps`, or a
+    fraction of epochs) would take one more each time that it is resumed.
+
+    Parameters
+    ----------
+    arguments:
+        transformers' `TrainingArguments`, which are changed.
+    """
+    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    if state["global_step"] >= state["max_steps"]:
+        arguments.max_steps = -1
+        # Whole epochs behind the checkpoint; its share of an epoch is rounded.
+        arguments.num_train_epochs = math.floor(state["epoch"] + 1e-6)
 
 
 def remove_incomplete(folder: Path) -> None:

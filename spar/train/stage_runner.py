@@ -82,6 +82,7 @@ def check_settings(
     stage_settings: Mapping[str, Sequence[str]],
     stages: Iterable[Stage],
     changeable: Sequence[str] = (),
+    order: Sequence[str] = (),
 ) -> None:
     """Reject settings that differ from those with which the stages have run.
 
@@ -95,6 +96,9 @@ def check_settings(
         The stages that will not run again.
     changeable:
         Settings that may differ, and yet are part of the manifest's digest.
+    order:
+        Stages in order, of which a run may leave some out: the settings of one that it has not are fixed as soon as a later
+        one was started. Other stages fix their own settings alone.
 
     Raises
     ------
@@ -107,6 +111,8 @@ def check_settings(
 
     def refuse(unchanged: Sequence[Stage]) -> None:
         started = {stage.name for stage in unchanged if stage.record.exists()}
+        last = max((index for index, name in enumerate(order) if name in started), default=-1)
+        started |= {*order[: last + 1]}
         more = [
             name
             for stage, names in stage_settings.items()

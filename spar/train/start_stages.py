@@ -7,9 +7,9 @@ iteration-0/functions check back compare join     verification functions that a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from spar.config import DecodeConfig
 from spar.embedded import CHECKPOINT
@@ -22,7 +22,6 @@ from spar.train.recipe import TrainConfig
 from spar.train.settings import SftSettings
 from spar.train.specs import DraftSpec, TrainingSpec, validated
 from spar.train.stage import Stage
-from spar.types import Role
 
 if TYPE_CHECKING:
     from spar.train.loop_stages import Origin
@@ -35,6 +34,11 @@ SAMPLED = {
 }
 """All drafts are sampled, none is spared where an earlier one passes, and every vote is cast, since judges learn
 from split votes."""
+
+
+ReplyKind = Literal["draft", "vote", "refine"]
+"""What a model writes in a search, as its settings are called."""
+REPLIES: Mapping[ReplyKind, str] = {"draft": "drafts", "vote": "votes", "refine": "refinements"}
 
 
 def start_stages(config: TrainConfig, run: Path, origin: Origin) -> Iterator[Stage]:
@@ -74,7 +78,7 @@ def _backtranslation(config: TrainConfig, run: Path, origin: Origin) -> Iterator
     home, texts = iteration_folder(run, origin.iteration), texts_spec(config, run, origin)
     yield Stage("texts", home, texts)
     values = {
-        "chat_template_args": template_arguments(config, "actor"),
+        "chat_template_args": template_arguments(config, "draft"),
         **config.backtranslation.backward,
         "seed": config.seed,
         "model": origin.actor or str(CHECKPOINT),
@@ -160,22 +164,33 @@ def _functions(config: TrainConfig, run: Path, origin: Origin) -> Iterator[Stage
     yield Stage("join", home, join_spec(config, run, origin))
 
 
-def template_arguments(config: TrainConfig, role: Role) -> dict[str, Any]:
-    """Variables of the chat template in the searches, whose contexts the model is trained on.
+def template_arguments(config: TrainConfig, *kinds: ReplyKind) -> dict[str, Any]:
+    """Variables of the chat template in the searches whose replies a training learns.
 
     Raises
     ------
     UsageError
-        The judge's and the refiner's differ: one training has examples of both.
+        They differ: one training has one set.
     """
-    if role == "actor":
+    if kinds == ("draft",):
         return config.decode.template_arguments(config.decode.draft)
     values = {**config.decode.stored(), **config.search}
     search: DecodeConfig = validated(DecodeConfig, values, "the settings of the stage search")
-    vote, refine = (search.template_arguments(each) for each in (search.vote, search.refine))
-    if vote != refine:
-        raise UsageError(
-            f"votes and refinements have different chat_template_args ({vote} and {refine}), and the refiner is "
-            "trained on both in one training; give both the same"
-        )
-    return refine
+    return shared_arguments({"draft": config.decode, "vote": search, "refine": search}, kinds)
+
+
+def shared_arguments(
+    configs: Mapping[ReplyKind, DecodeConfig], kinds: Sequence[ReplyKind]
+) -> dict[str, Any]:
+    """The variables that replies of several kinds have in common; raises `UsageError` where they differ."""
+    arguments = {
+        kind: configs[kind].template_arguments(getattr(configs[kind], kind)) for kind in kinds
+    }
+    first, *others = kinds
+    for kind in others:
+        if arguments[kind] != arguments[first]:
+            raise UsageError(
+                f"{REPLIES[first]} and {REPLIES[kind]} have different chat_template_args ({arguments[first]} and "
+                f"{arguments[kind]}), and one training learns both; give both the same"
+            )
+    return arguments[first]

@@ -66,6 +66,17 @@ def load_model(settings: TrainerSettings, *, bf16: bool, on_gpu: bool) -> Any:
     return model
 
 
+def to_fp32(model: Any) -> None:
+    """Store the weights that are trained in fp32, in place.
+
+    TRL makes the adapters of a quantised model bf16, in which most of them would not change at all: a step of the size of
+    the learning rate is less than half a step of bf16's 8 bits.
+    """
+    for weight in model.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()
+
+
 def adapter_config(settings: TrainerSettings) -> Any:
     """peft's settings of the adapters; None where all weights are trained."""
     if settings.method == "full":

@@ -24,6 +24,7 @@ from spar.record.training_data import BuildReport
 from spar.store import MANIFEST, read_manifest, read_trees
 from spar.templates import load
 from spar.train.build import build, read_report, summary_lines
+from spar.train.data.answers import read_answers
 from spar.train.data.export import read_examples, read_pairs
 from spar.train.data.scan import BuildSettings, open_sources, scan_sources
 from spar.types import Node, Prompt, SearchTree
@@ -169,6 +170,14 @@ def test_the_control_swaps_sides(tmp_path: Path) -> None:
     assert report.pairs.swapped == sum(pair.chosen == "r0" for pair in pairs)
     assert 15 < report.pairs.swapped < 45
     assert report.shuffle_labels
+
+
+def test_answers_alone_are_drafts(runs: BuildSettings) -> None:
+    """`sft` learns a draft that passes, or has the score asked for, also where searches have made refinements."""
+    settings = replace(runs, methods=("rft", "sft"))
+    report = build(settings)
+    answers = read_answers(settings.out / "sft.jsonl")
+    assert {answer.run for answer in answers} == {"drafts"} and report.answers == len(answers) > 0
 
 
 def test_too_few_pairs_are_an_error(runs: BuildSettings, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from spar.files import locked
 from spar.manifest import Manifest
 from spar.record.training import parse_scores
 from spar.store import LOCK, RunStore
-from spar.train.loop import loop_pipeline, prompts_of
+from spar.train.loop import loop_pipeline, prompts_of, with_harder
 from spar.train.loop_stages import Origin, loop_stages
 from spar.train.pipeline import StageSelection, run_pipeline
 from spar.train.prompts_spec import PromptsSpec
@@ -30,7 +30,7 @@ from spar.train.specs import BuildSpec, EvalStageSpec, TrainingSpec
 from spar.train.stage import Stage, read_record, write_record
 from spar.train.stage_runner import archive
 from spar.train.status import read_config, read_loop, read_origin, shown_scores
-from tests.fakes import Notes
+from tests.fakes import Notes, make_prompt
 
 ONE = ["draft", "judge", "search", "build", "dpo", "rft", "eval"]
 SCORES = {"toy": {"pass": {"value": 0.5, "stderr": 0.1, "n": 4}}}
@@ -242,6 +242,42 @@ def test_rerun_from_frees_the_settings_of_its_stages(tmp_path: Path, script: Scr
     assert (run / "iteration-1" / "dpo.json").is_file()
 
 
+@pytest.mark.parametrize(
+    ("base", "change", "hint"),
+    [
+        ({}, {"restart": True}, "1/build"),
+        ({}, {"checkable": {"n": 6}}, ""),
+        ({"methods": ("dpo",), "pairs": "best_worst"}, {"cut_drafts": False}, "1/build"),
+        (
+            {"methods": ("dpo",), "pairs": "best_worst", "one_model": True},
+            {"judge_pairs": True},
+            "1/build",
+        ),
+    ],
+)
+def test_settings_of_a_stage_that_a_loop_lacks_are_fixed_by_later_stages(
+    base: dict[str, Any], change: dict[str, Any], hint: str, tmp_path: Path, script: Script
+) -> None:
+    """What was trained without them would be on record as trained with them."""
+    run = tmp_path / "run"
+    go(script, run, settings(**base))
+    with pytest.raises(ConfigChanged, match=next(iter(change))) as refused:
+        go(script, run, settings(**base, iterations=2, **change))
+    assert f"--rerun-from {hint}" in str(refused.value)
+    if hint:
+        go(script, run, settings(**base, **change), rerun_from=hint)
+
+
+def test_settings_of_a_stage_that_a_loop_lacks_are_free_before_it(
+    tmp_path: Path, script: Script
+) -> None:
+    """The start was measured and drafts were made, nothing else."""
+    run, base = tmp_path / "run", {"methods": ("dpo",), "one_model": True, "pairs": "best_worst"}
+    go(script, run, settings(**base), stop_after="draft")
+    go(script, run, settings(**base, judge_pairs=True), stop_after="1/meta")
+    assert script.ran[-2:] == ["1/judgements", "1/meta"]
+
+
 def test_settings_of_an_earlier_iteration_stay_fixed(tmp_path: Path, script: Script) -> None:
     """DPO has run in iteration 1, so its settings are not free in iteration 2."""
     run = tmp_path / "run"
@@ -277,6 +313,10 @@ def test_only_and_stop_after(tmp_path: Path, script: Script) -> None:
             "starts with 1/rft, and --only dpo ends before it, with 1/dpo",
         ),
         ({"only": "dpo", "stop_after": "rft"}, "give one of them"),
+        (
+            {"rerun_from": "judge", "only": "dpo"},
+            "1/dpo reads what 1/build wrote, which --rerun-from judge moves away.*--stop-after 1/dpo",
+        ),
     ],
 )
 def test_contradictory_selections_change_nothing(
@@ -777,6 +817,42 @@ def test_without_prompts_held_out_nothing_answers_them(
     assert isinstance(spec, EvalStageSpec)
     assert [item.name for item in spec.items] == ["toy"]
     assert any(stage.name == "prompts" for stage in stages) is (changes == {"checkable": {"n": 6}})
+
+
+def test_a_continued_loop_may_make_its_prompts_again(tmp_path: Path, script: Script) -> None:
+    """They are of the iteration that it starts from, and deleted with the rest."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    go(script, first, settings())
+    config = settings(iterations=2, start=str(first), checkable={"n": 6})
+    go(script, second, config)
+    go(script, second, config, rerun_from="1/prompts")
+    assert (second / "replaced/1/iteration-1/prompts/made/prompts.jsonl").is_file()
+    go(script, second, settings(iterations=2, start=str(first)), overwrite=True)
+    assert not (second / "iteration-1" / "prompts").exists()
+
+
+def test_a_loop_without_a_refiners_training_runs_again_with_other_template_arguments(
+    tmp_path: Path, script: Script
+) -> None:
+    """Votes and refinements may differ there, and nothing that is archived depends on them."""
+    plain = settings(methods=("dpo",))
+    vote = plain.decode.vote.model_copy(update={"chat_template_args": {"a": 1}})
+    decode = plain.decode.model_copy(update={"vote": vote})
+    config = plain.model_copy(update={"decode": decode})
+    go(script, tmp_path / "run", config)
+    go(script, tmp_path / "run", config, rerun_from="dpo")
+    go(script, tmp_path / "run", config, overwrite=True)
+    assert script.ran.count("1/dpo") == 3
+
+
+def test_harder_prompts_are_no_more_than_their_share(tmp_path: Path) -> None:
+    """Also where an iteration has all prompts of a file that is shorter than it asks for."""
+    rows = [{"id": f"h{number}", "prompt": f"Harder {number}."} for number in range(150)]
+    file = tmp_path / "harder.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    new = [make_prompt(f"New {number}.", f"n{number}") for number in range(20)]
+    kept = [prompt.id for prompt in with_harder(new, file, 0.5)]
+    assert kept == [*(f"h{n}" for n in range(10)), *(f"n{n}" for n in range(10))]
 
 
 def test_overwriting_deletes_the_prompts_that_a_loop_has_made(

@@ -128,10 +128,18 @@ def test_an_example_longer_than_the_context_is_rejected() -> None:
     assert check_lengths([100], settings, context=256) == 0
 
 
-def test_one_process_runs_plain_python() -> None:
+def test_one_process_runs_plain_python(monkeypatch: pytest.MonkeyPatch) -> None:
     """No launcher stands between."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     found = command("dpo", Path("a.json"), LaunchSettings(processes=1))
     assert found == [sys.executable, "-m", "spar.train.dpo", "a.json"]
+
+
+def test_one_process_beside_several_gpus_has_the_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it transformers counts them all, and TRL refuses to train."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3")
+    found = command("dpo", Path("a.json"), LaunchSettings(processes=1))
+    assert "--nproc-per-node 1" in " ".join(found)
 
 
 def test_several_processes_use_torchs_launcher() -> None:

@@ -21,6 +21,7 @@ from spar.train.owned import mark_owned
 from spar.train.progress import last_checkpoint
 from spar.train.settings import LaunchSettings, SftSettings
 from spar.train.sft import main, train
+from spar.train.weights import to_fp32
 from tests.requires import requires
 
 from .training import (
@@ -103,6 +104,38 @@ def test_a_killed_training_ends_like_an_uninterrupted_one(tiny_model: Path, tmp_
     steps = [(row.step, row.values["loss"]) for row in read_metrics(out)]
     assert steps == [(r.step, r.values["loss"]) for r in read_metrics(Path(undisturbed.out))]
     assert len(steps) == 42
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ends", [{"epochs": 1.5}, {"max_steps": 2}])
+def test_a_training_that_was_over_is_resumed_without_another_step(
+    ends: dict[str, Any], tiny_model: Path, tmp_path: Path
+) -> None:
+    """Killed behind its last checkpoint, in the middle of an epoch: transformers would take a step more."""
+    settings = sft_settings(tiny_model, tmp_path, checkpoint_steps=1, keep_checkpoints=True, **ends)
+    train(settings)
+    out = Path(settings.out)
+    steps = [row.step for row in read_metrics(out)]
+    (out / "model").rename(tmp_path / "first")
+    (out / "report.json").unlink()
+    train(settings)
+    assert [row.step for row in read_metrics(out)] == steps
+    assert json.loads((out / "report.json").read_text())["steps"] == len(steps)
+    assert distance(out / "model", tmp_path / "first") == 0
+
+
+def test_adapters_of_a_quantised_model_are_trained_in_fp32() -> None:
+    """TRL makes them bf16, where a step of 2e-6 leaves most weights as they were; what is frozen stays as it is."""
+    import torch
+
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)).bfloat16()
+    model[0].requires_grad_(False)
+    to_fp32(model)
+    assert [weight.dtype for weight in model.parameters()] == [
+        *(torch.bfloat16, torch.bfloat16),
+        *(torch.float32, torch.float32),
+    ]
+    assert model[1].weight.requires_grad
 
 
 def test_a_loss_that_is_not_finite_stops_training(

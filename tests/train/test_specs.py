@@ -125,10 +125,9 @@ def test_the_methods_of_the_paper_train_every_role_once() -> None:
 def test_trainings_have_the_template_arguments_of_their_searches(tmp_path: Path) -> None:
     """The actor's of drafts, the refiner's of votes and refinements, which may not differ."""
 
-    def arguments(**decode: Any) -> dict[str, Any]:
-        config = load_train(
-            "nano", {"iterations": 1}, [f"decode.{name}={value}" for name, value in decode.items()]
-        )
+    def arguments(*changes: str, **decode: Any) -> dict[str, Any]:
+        searches = [f"decode.{name}={value}" for name, value in decode.items()]
+        config = load_train("nano", {"iterations": 1}, [*changes, *searches])
         return {
             stage.name: stage.spec.settings.chat_template_args
             for stage in loop_stages(config, tmp_path, Origin("", ""))
@@ -141,6 +140,12 @@ def test_trainings_have_the_template_arguments_of_their_searches(tmp_path: Path)
     assert draft["rft"] == {"a": 1}
     with pytest.raises(UsageError, match="votes and refinements have different chat_template_args"):
         arguments(**{"vote.chat_template_args": "{a: 1}"})
+    judging = {"vote.chat_template_args": "{a: 1}", "refine.chat_template_args": "{a: 1}"}
+    assert arguments(**judging)["dpo"] == {}
+    with pytest.raises(UsageError, match="drafts and votes have different chat_template_args"):
+        arguments("judge_pairs=true", "one_model=true", "methods=[dpo]", **judging)
+    with pytest.raises(UsageError, match="votes and drafts have different chat_template_args"):
+        arguments("own_answers=true", "one_model=true", "methods=[rft]", **judging)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from spar.train.specs import (
     VoteSpec,
 )
 from spar.train.stage import Stage
+from spar.train.start_stages import ReplyKind, shared_arguments
 from spar.types import Role
 
 STAGES = ("answers", "drafts", "judge", "refine", "build", "sft-actor", "sft-refiner")
@@ -105,10 +106,9 @@ def _build(config: BootstrapConfig, run: Path) -> Stage:
 
 
 def _training(config: BootstrapConfig, run: Path, role: Role, settings: Mapping[str, Any]) -> Stage:
+    kinds: tuple[ReplyKind, ...] = ("draft",) if role == "actor" else ("vote", "refine")
     values = {
-        "chat_template_args": config.student.template_arguments(
-            config.student.draft if role == "actor" else config.student.refine
-        ),
+        "chat_template_args": shared_arguments(dict.fromkeys(kinds, config.student), kinds),
         **settings,
         "seed": config.seed,
         "model": config.base or str(CHECKPOINT),

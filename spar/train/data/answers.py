@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def own_answers(sources: Iterable[Source], settings: BuildSettings) -> list[Answer]:
-    """The refinement of each prompt that passes, else a draft of it that does, in a seeded order."""
+    """An answer of each prompt that passes, in a seeded order: with `own_answers` its refinement, where there is one; else a draft."""
     answers: dict[str, Answer] = {}
     for source in sources:
-        if source.run == "judgements":
+        if source.run == "judgements" or (source.run == "search" and not settings.own_answers):
             continue
         for tree in source.trees():
             is_search = source.run == "search"

@@ -128,7 +128,9 @@ def failing_draft(
 
 def shuffled(pair: Pair, seed: int) -> Pair:
     """The pair, its sides swapped or not at random, by `seed` and prompt."""
-    if _rng(seed, pair.prompt_id, "shuffled").random() < 0.5:
+    # A prompt has a pair of judgements beside that of its answers at most.
+    parts = (pair.prompt_id, *([pair.run] if pair.run == "judgements" else []), "shuffled")
+    if _rng(seed, *parts).random() < 0.5:
         return pair
     sides = {
         "chosen": pair.rejected,
