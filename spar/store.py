@@ -36,8 +36,10 @@ from spar.files import PART, FileChanged, LineFile, locked, replace_json
 from spar.manifest import Manifest, refuse_changes, utc_now
 from spar.sanitize import printable
 from spar.tree_file import TREES as TREES  # callers know one module for all of a run's files
+from spar.tree_file import Progress as Progress
 from spar.tree_file import StoredTree as StoredTree
 from spar.tree_file import first_problem, refuse_newer, repair, rewrite
+from spar.tree_file import last_trees as last_trees
 from spar.tree_file import read_trees as read_trees
 from spar.tree_file import stored_trees as stored_trees
 from spar.tree_file import tree_offsets as tree_offsets
@@ -108,7 +110,9 @@ class RunStore:
         with self._stopping():
             self._file.check()
             self._file.append(tree.to_json())
-        self.trees[tree.prompt.id] = StoredTree(tree.prompt.digest, tree.selected is not None)
+        self.trees[tree.prompt.id] = StoredTree(
+            tree.prompt.digest, tree.selected is not None, bool(tree.rounds)
+        )
 
     def discard(self, ids: Container[str]) -> None:
         """Take the trees of some prompts out of the run, so that they are searched again."""
@@ -259,8 +263,8 @@ def _refuse_foreign(directory: Path) -> None:
     if (directory / MANIFEST).exists():
         read_manifest(directory)
         return
-    if not directory.exists():
-        return
+    if not directory.exists() or (directory / LOCK).exists():
+        return  # it was a run's whose files were deleted; what others have put there stays
     foreign = sorted(
         entry.name
         for entry in directory.iterdir()

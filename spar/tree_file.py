@@ -20,6 +20,9 @@ from spar.types import SCHEMA_VERSION, SearchTree, content_digest
 
 TREES = "trees.jsonl"
 
+Progress = Callable[[int, int], None]
+"""Takes how many are done, and how many there are."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredTree:
@@ -29,6 +32,8 @@ class StoredTree:
     """`Prompt.digest` of its prompt."""
     answered: bool
     """Whether it has an answer; otherwise every attempt failed."""
+    extended: bool = False
+    """Whether `--total-budget` searched it further than its own budget."""
 
 
 def read_trees(path: str | Path) -> Iterator[SearchTree]:
@@ -47,6 +52,37 @@ def read_trees(path: str | Path) -> Iterator[SearchTree]:
     if not path.is_file():
         raise UsageError(f"there is no file {path}; expected a run directory or its {TREES}")
     return (_tree(row, f"{path}:{number}") for number, _, row in _rows(path))
+
+
+def last_trees(path: str | Path, progress: Progress | None = None) -> Iterator[SearchTree]:
+    """The trees of a run in the order of its file, as `read_trees`; of several of one prompt, the last.
+
+    A run with a total budget has two trees of a prompt while a round of it is searched.
+
+    Parameters
+    ----------
+    progress:
+        Called before each tree with its number and the number of all.
+    """
+    read_trees(path)  # raises if there is no such file
+    file = Path(path, TREES) if Path(path).is_dir() else Path(path)
+    return _last_trees(file, progress)
+
+
+def _last_trees(file: Path, progress: Progress | None) -> Iterator[SearchTree]:
+    with file.open("rb") as handle:
+        offsets = sorted(tree_offsets(file).values())
+        for number, start in enumerate(offsets):
+            if progress:
+                progress(number, len(offsets))
+            handle.seek(start)
+            try:
+                row = json.loads(handle.readline())
+            except ValueError as error:
+                raise UsageError(
+                    f"{file}: the tree at byte {start} is damaged: {error}; delete the line"
+                ) from error
+            yield _tree(row, f"{file}: the tree at byte {start}")
 
 
 def stored_trees(path: Path) -> dict[str, StoredTree]:
@@ -120,7 +156,7 @@ def _stored_tree(row: dict[str, Any], where: str) -> StoredTree:
         raise UsageError(
             f"{where} is not a search tree: it has no prompt; delete the line"
         ) from error
-    return StoredTree(digest, row.get("selected") is not None)
+    return StoredTree(digest, row.get("selected") is not None, bool(row.get("rounds")))
 
 
 def _prompt_id(row: dict[str, Any], where: str) -> str:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+import operator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 from spar.api.decoding import temporary_run
+from spar.errors import UsageError
 from spar.eval.compare import Comparison
 from spar.eval.compare import compare as compare_evaluations
 from spar.eval.runner import EvalRequest
 from spar.eval.runner import evaluate as run_evaluation
 from spar.eval.sweep import BUDGETS
-from spar.eval.sweep_runner import Sweep, read_names
+from spar.eval.sweep_runner import Sweep, read_budgets, read_names
 from spar.eval.sweep_runner import sweep as run_sweep
 from spar.eval.sweep_table import Row
 from spar.listener import Listener, LogListener
@@ -117,7 +119,7 @@ async def sweep_async(
     benchmark: Any,
     *,
     strategies: Sequence[Any] = ("greedy", "best-of-n", "iterative", "bfs", "dfs"),
-    budgets: Sequence[int] = BUDGETS,
+    budgets: Iterable[SupportsIndex] | SupportsIndex | str = BUDGETS,
     metric: str = "",
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -156,7 +158,7 @@ async def sweep_async(
     listed = read_names(strategies) if isinstance(strategies, str) else strategies
     grid = Sweep(
         tuple(STRATEGIES.name_of(strategy) for strategy in listed),
-        tuple(budgets),
+        _budgets(budgets),
         metric=metric,
         deepen="depth" not in settings,
     )
@@ -168,6 +170,19 @@ async def sweep_async(
 
 
 sweep = blocking(sweep_async)
+
+
+def _budgets(budgets: Iterable[SupportsIndex] | SupportsIndex | str) -> tuple[int, ...]:
+    """The numbers of a sweep as integers of Python, from numpy's too."""
+    if isinstance(budgets, str):
+        return read_budgets(budgets)
+    try:
+        listed = list(budgets) if isinstance(budgets, Iterable) else [budgets]
+        return tuple(map(operator.index, listed))
+    except TypeError as error:
+        raise UsageError(
+            f"budgets={budgets!r}: expected whole numbers, such as (1, 3, 7)"
+        ) from error
 
 
 def compare(

@@ -15,14 +15,15 @@ from spar.export import TREE_FORMATS, export_tree
 from spar.export.columns import ROW_KINDS, RowKind
 from spar.export.otlp import json_line, requests, run_origin, send
 from spar.export.page.comparison import compare_runs, comparison_page
-from spar.export.page.run_page import last_trees, run_pages
+from spar.export.page.run_page import run_pages
 from spar.export.run import annotations_for, check_constraints, find_tree
 from spar.export.table import TABLE_FORMATS, TableFormat, write_examples, write_table
 from spar.files import writing
-from spar.record.evaluation import EXAMPLES, read_examples
+from spar.record.evaluation import EXAMPLES, RESULTS, read_examples
+from spar.record.marks import MARKS
 from spar.record.outcomes import pluralize
 from spar.sanitize import printable
-from spar.store import read_trees
+from spar.store import RUN_FILES, last_trees, read_trees
 from spar.view.node_detail import Annotations
 
 _Name = TypeVar("_Name", bound=str)
@@ -70,6 +71,8 @@ def run(options: Export) -> None:
         raise UsageError(
             f"--out {options.url!r} is a URL, which --format otlp sends to; {file_format} is written to a file"
         )
+    for run in (options.run, *options.others):
+        _refuse_own_file(options.out, run)
     if options.others:
         _write_comparison(options)
         return
@@ -86,6 +89,16 @@ def run(options: Export) -> None:
         _write_pages(options)
     else:
         _write_tree(options)
+
+
+def _refuse_own_file(out: Path | None, run: Path) -> None:
+    """Raise `UsageError` where a file would replace what is read, or another file of the run."""
+    if out is None:
+        return
+    home = run if run.is_dir() else run.parent
+    own = (*RUN_FILES, EXAMPLES, RESULTS, MARKS) if run.is_dir() else (run.name,)
+    if out.name in own and out.parent.resolve() == home.resolve():
+        raise UsageError(f"--out {str(out)!r} is a file of the run itself; choose another name")
 
 
 def _write_pages(options: Export) -> None:
@@ -189,7 +202,7 @@ def _write_rows(run: Path, handle: IO[bytes], file_format: TableFormat, rows: st
         return write_examples(read_examples(run), handle, file_format)
     annotations = Annotations(check_constraints)
     kind: RowKind = _choice("--rows", rows, ROW_KINDS)
-    return write_table(read_trees(run), handle, file_format, rows=kind, annotations=annotations)
+    return write_table(last_trees(run), handle, file_format, rows=kind, annotations=annotations)
 
 
 def _default_rows(run: Path) -> str:

@@ -231,8 +231,18 @@ def _compare(
         p=mcnemar(len(gained), len(lost)),
         only_first=only_first,
         only_second=only_second,
-        warnings=tuple(_warnings(*totals)),
+        warnings=(*_warnings(*totals), *_other_prompts(pairs)),
     )
+
+
+def _other_prompts(pairs: Sequence[tuple[Example, Example]]) -> Iterator[str]:
+    """A line where two examples share an id and not a prompt: files of prompts that number their rows, for one."""
+    others = [a.id for a, b in pairs if a.prompt and b.prompt and a.prompt != b.prompt]
+    if others:
+        yield (
+            f"{len(others):,} of {len(pairs):,} examples have different prompts under one id (the first is {others[0]!r}), so a "
+            "change may be theirs: compare evaluations of the same prompts"
+        )
 
 
 def _warnings(first: Results, second: Results) -> Iterator[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spar.eval.benchmark import ANSWERS, GRADES, Answer
-from spar.store import TREES, read_trees
+from spar.store import TREES, last_trees
 from spar.types import SearchTree
 
 
@@ -58,6 +58,6 @@ class RunOutputs(TreeOutputs):
     external_grades: Mapping[str, tuple[str, ...]] | None = None
 
     def trees(self, job: str) -> Iterator[SearchTree]:
-        """The trees of a job; none if it was not run."""
+        """The trees of a job, of several of one prompt the last; none if it was not run."""
         path = self.directory / job / TREES
-        return read_trees(path) if path.is_file() else iter(())
+        return last_trees(path) if path.is_file() else iter(())

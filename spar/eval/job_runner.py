@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from spar.store import (
     MANIFEST,
     RUN_FILES,
     SUMMARY,
+    TREES,
     RunStore,
     read_manifest,
     refuse_other_kind,
@@ -63,7 +65,7 @@ class DirectoryJobRunner:
         roles = job.model_roles(config)
         on_server = any(urls(config)[role] for role in roles)
         finished = is_complete(directory, config, source)
-        summarized = (directory / SUMMARY).is_file()  # not where it was killed after its last tree
+        summarized = _is_summarized(directory)
         if finished and summarized and not on_server:
             return
         try:
@@ -82,24 +84,6 @@ class DirectoryJobRunner:
             run = Run(config, source, store, self.listener, job=job, pool=self.pool)
             await run.execute()
 
-    def start(self, *, fresh: bool) -> None:
-        """Make the directory ready: empty for a fresh start, its own where the answers come from a file.
-
-        Raises
-        ------
-        ConfigChanged
-            It holds another evaluation of answers from a file.
-        UsageError, EngineError
-            The models of a fresh start cannot be had; nothing is deleted.
-        """
-        if fresh:
-            if self.outputs.external_answers is None:  # a dead server must not cost the old run
-                note = self.pool.once(self.listener.note)
-                resolve_config(self.config, note, offline=self.offline)
-            forget(self.outputs.directory, self.config.benchmark)
-        if self.outputs.external_answers is not None:
-            RunStore.open(self.outputs.directory, make_manifest(self.config)).close()
-
     def _config(self, job: Job) -> EvalConfig:
         config = grader_config(self.config) if job.grader else self.config
         # A job with a budget of its own has nothing to share out.
@@ -110,6 +94,38 @@ class DirectoryJobRunner:
         name = f"{config.benchmark}/{job.name}" if job.name else config.benchmark
         strategy = job.strategy_name or config.strategy
         return f"{name}: {pluralize(len(job.prompts), 'prompt')}, {strategy}"
+
+
+def start_all(runners: Sequence[DirectoryJobRunner], *, fresh: bool) -> None:
+    """Make the directories ready: empty for a fresh start, an evaluation's own where the answers come from a file.
+
+    Raises
+    ------
+    ConfigChanged
+        One holds another evaluation of answers from a file.
+    UsageError, EngineError
+        The models of a fresh start cannot be had, or a directory holds a run of another kind; nothing is deleted.
+    RunLocked
+        Another process is writing to one of them; nothing is deleted.
+    """
+    if fresh:
+        for runner in runners:
+            if runner.outputs.external_answers is None:  # a dead server must not cost the old run
+                note = runner.pool.once(runner.listener.note)
+                resolve_config(runner.config, note, offline=runner.offline)
+        forget({runner.outputs.directory: runner.config.benchmark for runner in runners})
+    for runner in runners:
+        if runner.outputs.external_answers is not None:
+            RunStore.open(runner.outputs.directory, make_manifest(runner.config)).close()
+
+
+def _is_summarized(directory: Path) -> bool:
+    """Whether a run has a summary of its last tree; not where it was killed before it wrote one."""
+    try:
+        written = (directory / SUMMARY).stat().st_mtime_ns
+        return written >= (directory / TREES).stat().st_mtime_ns
+    except FileNotFoundError:
+        return False
 
 
 def grader_config(config: EvalConfig) -> EvalConfig:
@@ -162,32 +178,37 @@ def _is_local(engine: str) -> bool:
     return engine != "auto" and ENGINES.spec(engine).urls == "refused"
 
 
-def forget(directory: Path, benchmark: str) -> None:
-    """Delete an evaluation's own files and the directories of its stages, and nothing else.
+def forget(evaluations: Mapping[Path, str]) -> None:
+    """Delete the own files of evaluations and the directories of their stages, and nothing else.
 
     A directory below it with results is an evaluation of its own: a point of a sweep, for one. A run that is not
     of this benchmark belongs to another program.
 
+    Parameters
+    ----------
+    evaluations:
+        Directory to benchmark; one that does not exist is none.
+
     Raises
     ------
     RunLocked
-        Another process is writing to it, so nothing is deleted.
+        Another process is writing to one, so nothing is deleted.
     UsageError
-        The directory holds a run of another kind, or its manifest is damaged.
+        A directory holds a run of another kind, or its manifest is damaged; nothing is deleted.
     """
-    if not directory.is_dir():
-        return
-    jobs = [child for child in directory.iterdir() if _is_stage(child, benchmark)]
-    own = [directory] if (directory / MANIFEST).is_file() else []
-    if own:
-        refuse_other_kind(read_manifest(directory), "evaluation", directory)
+    present = {path: name for path, name in evaluations.items() if path.is_dir()}
+    stages = [c for path, name in present.items() for c in path.iterdir() if _is_stage(c, name)]
+    own = [path for path in present if (path / MANIFEST).is_file()]
+    for path in own:
+        refuse_other_kind(read_manifest(path), "evaluation", path)
     with contextlib.ExitStack() as locks:
-        for run in (*own, *jobs):
+        for run in (*own, *stages):
             locks.enter_context(locked(run / LOCK))
-        for job in jobs:
-            shutil.rmtree(job)
-        for name in _FILES if own else ():
-            (directory / name).unlink(missing_ok=True)
+        for stage in stages:
+            shutil.rmtree(stage)
+        for path in own:
+            for name in _FILES:
+                (path / name).unlink(missing_ok=True)
 
 
 def _is_stage(directory: Path, benchmark: str) -> bool:

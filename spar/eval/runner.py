@@ -23,7 +23,7 @@ from spar.eval.datasets.first_use import fetch_absent
 from spar.eval.datasets.local import open_data
 from spar.eval.external_answers.matching import fill_answers, match_answers, match_grader_replies
 from spar.eval.job_outputs import RunOutputs
-from spar.eval.job_runner import DirectoryJobRunner
+from spar.eval.job_runner import DirectoryJobRunner, start_all
 from spar.eval.needed_data import data_digest, data_of, file_digests, needed, present
 from spar.eval.statistics import metrics
 from spar.hardware import has_package
@@ -107,8 +107,7 @@ async def evaluate(
         DirectoryJobRunner(b.config, b.outputs, listener, shared, offline=request.offline)
         for b in benchmarks
     ]
-    for runner in runners:
-        runner.start(fresh=request.overwrite)
+    start_all(runners, fresh=request.overwrite)
     await run_jobs(benchmarks, runners, close=pool is None)
     results, errors = [], list[SparError]()
     for benchmark in benchmarks:
@@ -201,7 +200,11 @@ def open_benchmark(
             row_texts=benchmark.row_texts,
         )
         answers = fill_answers(matched, examples, allow_missing=request.allow_missing)
-        notes += tuple(filter(None, (matched.report(), matched.thinking_report())))
+        notes += tuple(
+            filter(
+                None, (matched.report(), matched.other_texts_report(), matched.thinking_report())
+            )
+        )
     if request.judge_outputs:
         if not benchmark.uses_grader:
             graded = [n for n in BENCHMARKS if (spec := declared_spec(n)) and spec.uses_grader]

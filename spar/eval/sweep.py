@@ -194,8 +194,14 @@ def _check(strategies: Sequence[str], budgets: Sequence[int]) -> None:
         if twice or not values:
             problem = f"{twice[0]} is given twice" if twice else "none is given"
             raise UsageError(f"--{what}: {problem}; give each once, separated by commas")
+    folders: dict[str, str] = {}
     for name in strategies:
         strategy_spec(name)
+        if (other := folders.setdefault(safe_name(name), name)) != name:
+            raise UsageError(
+                f"--strategies: {other} and {name} would have one folder, {safe_name(name)}; write one of them otherwise, such "
+                "as 0.5 in place of .5"
+            )
     if max(budgets) > MAX_BUDGET:
         raise UsageError(
             f"--budgets: {max(budgets):,} is too large a budget; give integers up to {MAX_BUDGET:,}"

@@ -21,7 +21,7 @@ from spar.config import FREE, EvalConfig
 from spar.errors import UsageError
 from spar.eval.benchmark import ANSWERS
 from spar.eval.job_outputs import RunOutputs
-from spar.eval.job_runner import DirectoryJobRunner
+from spar.eval.job_runner import DirectoryJobRunner, start_all
 from spar.eval.plots import plot, require_matplotlib
 from spar.eval.runner import (
     EvalRequest,
@@ -33,7 +33,7 @@ from spar.eval.runner import (
 )
 from spar.eval.side_by_side import OneOfSeveral, SideBySide, may_run_side_by_side
 from spar.eval.sweep import BUDGETS, Point, fill, plan, sources
-from spar.eval.sweep_table import Row, in_order, markdown, row, write_csv
+from spar.eval.sweep_table import Row, headline, in_order, markdown, row, write_csv
 from spar.files import replace_json
 from spar.infer.replay import dependent_steps
 from spar.infer.response_cache import FROM_CACHE
@@ -100,7 +100,7 @@ async def sweep(
     jobs = _stages(opened, points, counts, runs or listener)
     for job in jobs:
         job.offline = request.offline
-        job.start(fresh=request.overwrite)
+    start_all(jobs, fresh=request.overwrite)
     try:
         await run_jobs(opened, jobs, groups=[point.strategy for point in points] if runs else ())
     finally:
@@ -112,12 +112,13 @@ async def sweep(
         for point, benchmark in zip(points, opened, strict=True)
         if _had_cache(benchmark.outputs.directory)
     }
+    metric = grid.metric if grid.metric in results[0].metrics else ""
     rows = [
         row(
             point,
             result,
             _answering(benchmark),
-            metric=grid.metric,
+            metric=metric,
             replayed=counts[point],
             steps=await job.steps(_answering(benchmark)),
             timed=not config.response_cache and point.strategy not in untimed,
@@ -126,6 +127,9 @@ async def sweep(
     ]
     rows = in_order(rows, grid.strategies)
     _write(directory, rows, results, command)
+    headline(
+        results[0], grid.metric
+    )  # raises for a metric that there is not; the table has another one then
     return rows
 
 

@@ -95,6 +95,11 @@ def is_complete(directory: Path, config: DecodeConfig, source: PromptSource) -> 
 
     Settings that a run fills in count as the same where they were left open, so that neither a server
     nor a model is needed to know.
+
+    Raises
+    ------
+    ConfigChanged
+        Its trees were searched further by a total budget, which the settings do not have.
     """
     if not (directory / MANIFEST).is_file() or not (directory / TREES).is_file():
         return False
@@ -108,6 +113,7 @@ def is_complete(directory: Path, config: DecodeConfig, source: PromptSource) -> 
     except ConfigChanged:
         return False
     trees = stored_trees(directory / TREES)
+    _refuse_extended(directory, trees, config, source)
     prompts = source.resumed(trees).read()
     return len(trees) >= source.count and all(
         prompt.id in trees
@@ -115,6 +121,23 @@ def is_complete(directory: Path, config: DecodeConfig, source: PromptSource) -> 
         and (trees[prompt.id].answered or "unanswered" not in config.redo)
         for prompt in prompts
     )
+
+
+def _refuse_extended(
+    directory: Path, trees: Mapping[str, StoredTree], config: DecodeConfig, source: PromptSource
+) -> None:
+    if config.total_budget is not None or not any(tree.extended for tree in trees.values()):
+        return
+    extended = [prompt.id for prompt in source.resumed(trees).read() if _is_extended(trees, prompt)]
+    if extended:
+        raise ConfigChanged(
+            f"{directory} holds trees that --total-budget searched further than --budget {config.budget} ({len(extended)}, the first "
+            f"is {extended[0]!r}); give --total-budget again, or another --out"
+        )
+
+
+def _is_extended(trees: Mapping[str, StoredTree], prompt: Prompt) -> bool:
+    return prompt.id in trees and trees[prompt.id].extended
 
 
 def outdated(store: RunStore, config: DecodeConfig, source: PromptSource) -> list[str]:
@@ -129,11 +152,12 @@ def outdated(store: RunStore, config: DecodeConfig, source: PromptSource) -> lis
     ------
     ConfigChanged
         The run has trees of other contents under the ids of some prompts, and the settings do not say that these
-        are searched again.
+        are searched again; or as `is_complete`.
     """
     trees = store.trees
     if not trees:  # the prompts need not be read
         return []
+    _refuse_extended(store.directory, trees, config, source)
     present = [prompt for prompt in source.read() if prompt.id in trees]
     changed = [prompt for prompt in present if trees[prompt.id].digest != prompt.digest]
     if changed and "changed" not in config.redo:

@@ -316,11 +316,11 @@ def test_overwrite_leaves_nested_evaluations(tmp_path: Path) -> None:
         (tmp_path / "toy" / "bfs-3" / name).write_text("{}")
     foreign = tmp_path / "toy" / "mine"
     RunStore.open(foreign, Manifest(spar_version="1", config={"budget": 3})).close()
-    forget(tmp_path / "toy", "toy")
+    forget({tmp_path / "toy": "toy"})
     left = {path.name for path in (tmp_path / "toy").iterdir()}
     assert left <= {"bfs-3", "mine", "run.lock"}
     with pytest.raises(UsageError, match="another kind of run"):
-        forget(foreign, "toy")
+        forget({foreign: "toy"})
     assert (foreign / "run.json").exists()
     assert len(list((tmp_path / "toy" / "bfs-3").iterdir())) == 2
 

@@ -102,9 +102,9 @@ def test_overwrite_deletes_nothing_while_another_process_writes(tmp_path: Path, 
         RunStore.open(toy / stage, read_manifest(toy / stage)),
         pytest.raises(RunLocked, match="is writing to"),
     ):
-        forget(toy, "toy")
+        forget({toy: "toy"})
     assert len(list(read_trees(toy))) == len(list(read_trees(toy / "grades"))) == NUM_PROMPTS
-    forget(toy, "toy")
+    forget({toy: "toy"})
     assert {path.name for path in toy.iterdir()} == {"run.lock"}
 
 

@@ -142,6 +142,19 @@ def test_a_file_that_cannot_be_written(three: Path, tmp_path: Path) -> None:
     assert list(tmp_path.glob("*.part")) == []
 
 
+@pytest.mark.parametrize("name", ["trees.jsonl", "run.json", "examples.jsonl", "marks.json"])
+def test_a_file_of_the_run_is_not_replaced(name: str, three: Path) -> None:
+    """The table's own name is that of an evaluation's examples; a file of trees is no place for its table."""
+    before = {path.name: path.read_bytes() for path in three.iterdir()}
+    for source in (three, three / TREES):
+        if source == three or name == TREES:
+            with pytest.raises(
+                UsageError, match="is a file of the run itself; choose another name"
+            ):
+                run(Export(source, "jsonl", out=three / name))
+    assert {path.name: path.read_bytes() for path in three.iterdir()} == before
+
+
 def test_a_table_of_the_whole_run(three: Path, tmp_path: Path) -> None:
     """A row a tree, with ground truth where the prompt can be verified; a row a node and a fault."""
     out = tmp_path / "trees.csv"

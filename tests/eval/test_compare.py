@@ -18,7 +18,14 @@ from spar.errors import UsageError
 from spar.eval.compare import Flip, as_dict, compare, holm, mcnemar
 from spar.eval.standings import standings
 from spar.eval.statistics import metrics
-from spar.record.evaluation import Example, Results, Scored, write_examples, write_results
+from spar.record.evaluation import (
+    Example,
+    Results,
+    Scored,
+    read_examples,
+    write_examples,
+    write_results,
+)
 from spar.record.standing import Standing
 
 
@@ -112,6 +119,22 @@ def test_texts_that_one_run_did_not_score_are_warned_of(tmp_path: Path) -> None:
     (found,) = compare(*sides)
     assert found.warnings == (
         "the two did not score the same: unscored, 0 and 3; a metric compares what each has scored",
+    )
+
+
+def test_other_prompts_under_the_same_ids_are_warned_of(tmp_path: Path) -> None:
+    """Files of prompts may number their rows alike; an example without a stored prompt says nothing."""
+    first, second = write(tmp_path / "first", BEFORE), write(tmp_path / "second", AFTER)
+    for folder, texts in ((first, "aBcd"), (second, "abcd")):
+        given = [
+            example.model_copy(update={"prompt": text})
+            for example, text in zip(read_examples(folder), [*texts, ""], strict=True)
+        ]
+        write_examples(folder, given)
+    (compared,) = compare(first, second)
+    (warning,) = compared.warnings
+    assert warning.startswith(
+        "1 of 5 examples have different prompts under one id (the first is 'b')"
     )
 
 

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import csv
+import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import spar
 from spar.config import FREE, EvalConfig
-from spar.errors import UsageError
+from spar.errors import RunLocked, UsageError
 from spar.eval.benchmark import ANSWERS
 from spar.eval.plots import plot
 from spar.eval.sweep import Point, fill, parse_strategy, plan, sources
 from spar.eval.sweep_table import Row, headline, in_order, markdown, row, write_csv
+from spar.files import locked
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.search import Budget, SearchSettings, run_search
 from spar.infer.strategy import SearchConfig
 from spar.manifest import Manifest
 from spar.plugins import STRATEGIES
 from spar.record.evaluation import Metric, Results
+from spar.record.marks import MarkBook
 from spar.run.job import Job
-from spar.store import RunStore, read_trees
+from spar.store import LOCK, RunStore, read_trees
 from spar.types import Message, Prompt, SearchTree
 from tests.fakes import World, make_settings, real_roles, timeless
 
@@ -91,6 +97,11 @@ def test_the_plan_of_the_papers_figure() -> None:
         (["best-of-n:waves=some"], [1], "--strategy-arg waves='some': input should be 'all'"),
         (["bfs:x=1"], [1], "--strategy-arg x: bfs has no options"),
         (["ab-mcts:batch={"], [1], "is not YAML"),
+        (
+            ["mcts:exploration=.5", "mcts:exploration=5"],
+            [3],
+            "would have one folder, mcts-exploration-5; write one of them otherwise",
+        ),
         (["bfs"], [3, 1, 3], "--budgets: 3 is given twice"),
         (["bfs"], [], "--budgets: none is given"),
         ([], [1], "--strategies: none is given"),
@@ -101,6 +112,81 @@ def test_what_cannot_be_planned(strategies: list[str], budgets: list[int], compl
     """Told in one line."""
     with pytest.raises(UsageError, match=complaint):
         plan(strategies, budgets, PAPER)
+
+
+@pytest.mark.parametrize(
+    ("budgets", "complaint"),
+    [
+        ([1.0, 3.5], "expected whole numbers"),
+        (["1", "3"], "expected whole numbers"),
+        ("1,x", "expected whole numbers"),
+        (0, "0 is not a budget"),
+    ],
+)
+def test_budgets_that_are_none(budgets: Any, complaint: str, tmp_path: Path) -> None:
+    """Told before anything runs."""
+    with pytest.raises(UsageError, match=complaint):
+        spar.sweep("nano-if", strategies="bfs", budgets=budgets, engine="fake", out=tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize("budgets", [3, "3", np.array([3]), (np.int64(3),)])
+def test_budgets_of_any_kind_of_integer(budgets: Any, tmp_path: Path) -> None:
+    """A single one, too."""
+    settings: dict[str, Any] = {"engine": "fake", "limit": 1, "out": tmp_path / "s"}
+    (row,) = spar.sweep("nano-if-answers", strategies="bfs", budgets=budgets, **settings)
+    assert row.budget == 3 and type(row.budget) is int
+
+
+def test_a_metric_that_there_is_not_costs_no_table(tmp_path: Path) -> None:
+    """Which ones there are is known in the end only; the table has the benchmark's own."""
+    with pytest.raises(UsageError, match="nano-if-answers has no metric 'pas'"):
+        spar.sweep(
+            "nano-if-answers",
+            strategies="bfs",
+            budgets=[3],
+            metric="pas",
+            engine="fake",
+            limit=1,
+            out=tmp_path,
+        )
+    with (tmp_path / "nano-if-answers" / "sweep.csv").open() as file:
+        (stored,) = csv.DictReader(file)
+    assert stored["metric"] != "pas"
+
+
+def test_a_summary_older_than_the_trees_is_written_again(tmp_path: Path) -> None:
+    """A run that was killed behind its last tree, in a later start than the one that has a summary."""
+    settings: dict[str, Any] = {"strategy": "bfs", "budget": 3, "engine": "fake", "limit": 2}
+    spar.evaluate("nano-if-answers", out=tmp_path, **settings)
+    path = tmp_path / "nano-if-answers" / "summary.json"
+    whole = json.loads(path.read_text())
+    path.write_text(json.dumps({**whole, "nodes": 0}))
+    spar.evaluate("nano-if-answers", out=tmp_path, **settings)
+    assert json.loads(path.read_text())["nodes"] == 0
+    os.utime(path, (1, 1))
+    spar.evaluate("nano-if-answers", out=tmp_path, **settings)
+    assert json.loads(path.read_text())["nodes"] == whole["nodes"]
+
+
+def test_overwriting_deletes_all_points_or_none(tmp_path: Path) -> None:
+    """Not while another process writes to one; and files of others, such as stars, are no hindrance."""
+    settings: dict[str, Any] = {
+        "strategies": ["bfs", "dfs"],
+        "budgets": [3, 7],
+        "engine": "fake",
+        "limit": 2,
+        "out": tmp_path,
+    }
+    spar.sweep("nano-if-answers", **settings)
+    home = tmp_path / "nano-if-answers"
+    with locked(home / "dfs-7" / LOCK), pytest.raises(RunLocked):
+        spar.sweep("nano-if-answers", overwrite=True, **settings)
+    assert len(list(home.glob("*/trees.jsonl"))) == 4
+    (home / "bfs-7" / "notes.txt").write_text("mine")
+    MarkBook(home / "bfs-3").change(next(iter(trees(home / "bfs-3"))), star=True)
+    rows = spar.sweep("nano-if-answers", overwrite=True, **settings)
+    assert len(rows) == 4 and (home / "bfs-7" / "notes.txt").read_text() == "mine"
 
 
 def test_options_stand_behind_a_colon() -> None:

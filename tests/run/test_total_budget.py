@@ -10,9 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spar.cli.run_export import Export
+from spar.cli.run_export import run as export
 from spar.config import DecodeConfig, load_decode
-from spar.errors import UsageError
+from spar.errors import ConfigChanged, UsageError
 from spar.estimate.calls import dry_run_text, most_calls
+from spar.eval.external_answers.rows import read_rows
+from spar.eval.job_outputs import RunOutputs
 from spar.infer.engine import Completion, EngineSpec, Request
 from spar.infer.engine_wrappers import InstrumentedEngine
 from spar.infer.engines.fake import FakeEngine
@@ -27,9 +31,10 @@ from spar.run.decoding import source_of
 from spar.run.engine_pool import EnginePool
 from spar.run.engines import Engines
 from spar.run.resolve import deployments, resolve_config
+from spar.run.resume import is_complete
 from spar.run.session import Run
 from spar.run.two_phase import FOLDER
-from spar.store import RunStore, read_trees
+from spar.store import RunStore, last_trees, read_trees
 from spar.types import SearchTree
 from tests.fakes import DelayedEngine, World, make_prompt, timeless
 from tests.strategies import SEARCHED
@@ -269,6 +274,32 @@ async def test_a_lowered_total_is_refused_where_it_would_be_exceeded(tmp_path: P
         UsageError, match=r"--total-budget 17: the stored trees .* raise it to that"
     ):
         await start(tmp_path, config_of(total_budget=17), MortalEngine(1, 0))
+
+
+async def test_the_trees_of_a_total_are_not_those_of_a_run_without(tmp_path: Path) -> None:
+    """Left out on the same directory, they would pass for trees of `--budget`."""
+    await start(tmp_path, config_of(), MortalEngine(1))
+    plain = config_of(total_budget=None)
+    with pytest.raises(ConfigChanged, match="that --total-budget searched further than --budget 2"):
+        await start(tmp_path, plain, MortalEngine(1, 0))
+    with pytest.raises(ConfigChanged, match="give --total-budget again, or another --out"):
+        is_complete(tmp_path, plain, source_of(PROMPTS))
+    assert is_complete(tmp_path, config_of(), source_of(PROMPTS))
+
+
+async def test_of_two_trees_of_a_prompt_the_last_counts(tmp_path: Path) -> None:
+    """As a run has them that was killed in a round: wherever the trees of a run are read."""
+    await start(tmp_path, config_of(), MortalEngine(1))
+    whole = list(read_trees(tmp_path))
+    twice = whole[0].model_copy(update={"nodes": whole[0].nodes[:1], "selected": 0, "rounds": ()})
+    path = tmp_path / "trees.jsonl"
+    path.write_text(f"{twice.to_json()}\n{path.read_text()}")
+    assert len(list(read_trees(tmp_path))) == len(whole) + 1
+    assert list(last_trees(tmp_path)) == whole == list(RunOutputs(tmp_path).trees(""))
+    rows = {row.ids[0]: row for row in read_rows(tmp_path)}
+    assert rows.keys() == {tree.prompt.id for tree in whole}
+    export(Export(tmp_path, "jsonl", out=tmp_path / "table.jsonl"))
+    assert len((tmp_path / "table.jsonl").read_text().splitlines()) == len(whole)
 
 
 @pytest.mark.parametrize(

@@ -203,6 +203,22 @@ def test_an_evaluation(tmp_path: Path) -> None:
     assert runs[0].benchmark == "nano-if"
 
 
+def test_an_evaluation_of_given_answers(tmp_path: Path) -> None:
+    """It has no trees and no summary; nobody knows the model and the search that wrote them."""
+    run = make(tmp_path / "nano-if", None, benchmark="nano-if", responses="answers.jsonl")
+    (run / "trees.jsonl").unlink()
+    results = {"benchmark": "nano-if", "n": 10, "metrics": {"pass": {"value": 0.9}}}
+    put(run / "results.json", {**results, "run": {"model": ""}})
+    found = read(run)
+    assert (found.kind, found.state, found.truth, found.trees) == (
+        "evaluation",
+        "finished",
+        0.9,
+        10,
+    )
+    assert (found.strategy, found.budget, found.models, found.judge) == ("", None, (), "")
+
+
 def make_loop(directory: Path, **config: Any) -> Path:
     """A training loop of two iterations, the second one not finished."""
     settings = {"begins": {}, "iterations": 2, "benchmarks": ["b"], **config}

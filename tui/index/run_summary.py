@@ -126,10 +126,11 @@ def read_run(directory: Path, parent: Path | None = None) -> RunSummary | None:
         return None
     kind = _kind(directory, config, parent)
     totals, results = read_object(directory / SUMMARY), read_object(directory / RESULTS)
-    state, reason = _state(directory, kind, config, totals)
+    state, reason = _state(directory, kind, config, totals, results)
     unjudged = bool(totals) and not totals.get("solved") and _is_unjudged(directory / TREES)
     is_single = "nodes" in totals and totals["nodes"] == totals.get("trees")
     starts = read_starts(directory)
+    given = _answers_given(config, results)
     shares = _shares(directory, kind, totals, results)
     return RunSummary(
         directory,
@@ -137,12 +138,12 @@ def read_run(directory: Path, parent: Path | None = None) -> RunSummary | None:
         state,
         reason,
         parent,
-        strategy=_string(config.get("strategy")),
+        strategy="" if given else _string(config.get("strategy")),
         single=is_single,
-        budget=_integer(config.get("budget")),
-        models=tuple(manifest.models.items()),
-        trees=_integer(totals.get("trees")),
-        expected=_num_prompts(config, totals, starts),
+        budget=None if given else _integer(config.get("budget")),
+        models=() if given else tuple(manifest.models.items()),
+        trees=_integer(results.get("n") if given else totals.get("trees")),
+        expected=None if given else _num_prompts(config, totals, starts),
         solved=None if unjudged else _share(totals),
         unjudged=unjudged,
         before=None if is_single else shares.before,
@@ -155,7 +156,7 @@ def read_run(directory: Path, parent: Path | None = None) -> RunSummary | None:
         date=manifest.created,
         benchmark=_string(results.get("benchmark")) or _string(config.get("benchmark")),
         prompts=_prompts(config),
-        judge="" if kind == "training" or unjudged else _string(config.get("judge")),
+        judge="" if kind == "training" or unjudged or given else _string(config.get("judge")),
         stage=_running_stage(iterations) if kind == "training" and state == "running" else "",
         starts=starts,
         iterations=iterations,
@@ -204,12 +205,18 @@ def _kind(directory: Path, config: Mapping[str, Any], parent: Path | None) -> Ru
 
 
 def _state(
-    directory: Path, kind: RunKind, config: Mapping[str, Any], totals: Mapping[str, Any]
+    directory: Path,
+    kind: RunKind,
+    config: Mapping[str, Any],
+    totals: Mapping[str, Any],
+    results: Mapping[str, Any],
 ) -> tuple[RunState, str]:
     if is_locked(directory / LOCK):
         return "running", ""
     if kind == "training":
         return _loop_state(directory, config)
+    if _answers_given(config, results):
+        return "finished", ""
     if not totals:
         return "stopped", "it did not finish"
     if _seconds_after(directory / TREES, directory / SUMMARY) > STALE_SECONDS:
@@ -220,6 +227,12 @@ def _state(
     if kind == "evaluation" and not (directory / RESULTS).is_file():
         return "stopped", f"it has no {RESULTS}"
     return "finished", ""
+
+
+def _answers_given(config: Mapping[str, Any], results: Mapping[str, Any]) -> bool:
+    """Whether a finished evaluation is of answers out of a file, which no search of its own has written."""
+    run = results.get("run")
+    return bool(config.get("responses")) and isinstance(run, Mapping) and not run.get("model")
 
 
 def _is_unjudged(trees: Path) -> bool:

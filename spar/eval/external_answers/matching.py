@@ -52,6 +52,8 @@ class MatchedRows(Generic[T]):
     """Texts from which thinking was removed."""
     num_unfinished: int = 0
     """Those of them whose thinking does not end, so that nothing is left."""
+    other_texts: tuple[str, ...] = ()
+    """Rows that have the id of an example, and a prompt that is no example's."""
 
     def thinking_report(self) -> str:
         """One line about removed thinking, "" if there was none."""
@@ -72,6 +74,13 @@ class MatchedRows(Generic[T]):
             count = str(len(self.missing))
             parts.append(f"examples without a row, {count}: {_listed(self.missing)}")
         return f"{self.path}: {'; '.join(parts)}" if parts else ""
+
+    def other_texts_report(self) -> str:
+        """One line about rows whose prompt is no example's, though their id is; "" if there are none."""
+        if not self.other_texts:
+            return ""
+        count = f"{len(self.other_texts)} of {len(self.by_example) + len(self.unknown)}"
+        return f"{self.path}: rows with the id of an example and another prompt, {count}: {_listed(self.other_texts)}"
 
     def check(self) -> None:
         """Raise `UsageError` if a row or an example has no match."""
@@ -208,6 +217,8 @@ class _ExampleIndex:
     ids: dict[str, Prompt] = field(init=False)
     by_text: dict[str, list[str]] = field(init=False)
     by_trimmed_text: dict[str, list[str]] = field(init=False)
+    other_texts: list[str] = field(default_factory=list)
+    """Rows found by their id whose prompt is no example's, as messages name them."""
 
     def __post_init__(self) -> None:
         self.ids = {prompt.id: prompt for prompt in self.prompts}
@@ -229,6 +240,8 @@ class _ExampleIndex:
             problem = f"it names two examples, {quote(with_id[0])} and {quote(conflicting[0])}"
             reject(row.where, problem, "an id and a prompt of one example, or only one of the two")
         if with_id:
+            if row.text is not None and not with_text:
+                self.other_texts.append(f"{Path(row.where).name} ({quote(with_id[0])})")
             return with_id[0]
         if len(with_text) > 1:
             ids = _listed([*map(quote, with_text)])
@@ -272,7 +285,13 @@ def _match(
             by_example[id_], positions[id_] = content, row.where
     if not by_example and not unknown:
         raise UsageError(f"{path} holds no row; expected one object a row")
-    return MatchedRows(path, by_example, examples.missing_from(by_example), tuple(unknown))
+    return MatchedRows(
+        path,
+        by_example,
+        examples.missing_from(by_example),
+        tuple(unknown),
+        other_texts=tuple(examples.other_texts),
+    )
 
 
 def _listed(labels: Sequence[str]) -> str:

@@ -31,7 +31,7 @@ from spar.rows.lines import GZIP_SUFFIX
 from spar.rows.read import DELIMITERS, PARQUET_SUFFIX, SUFFIXES, TEXT_SUFFIX
 from spar.rows.read import read_rows as read_plain_rows
 from spar.rows.row import reject
-from spar.store import MANIFEST, TREES, read_trees
+from spar.store import MANIFEST, TREES, last_trees
 from spar.types import Prompt, SearchTree
 
 MAX_QUOTED = 60
@@ -127,7 +127,7 @@ def quote(value: Any) -> str:
 
 def _file_rows(file: Path) -> Iterator[AnswerRow]:
     if file.name == TREES:
-        for number, tree in enumerate(read_trees(file), start=1):
+        for number, tree in enumerate(last_trees(file), start=1):
             yield _tree_row(tree, f"{file}:{number}")
         return
     yield from _plain_rows(file)

@@ -13,9 +13,10 @@ from pathlib import Path
 from spar.errors import UsageError
 from spar.export.page.document import digest, head, style
 from spar.export.page.run_data import run_name
-from spar.export.page.run_page import Grades, Progress, last_trees
+from spar.export.page.run_page import Grades
 from spar.record.outcomes import outcome_of
 from spar.record.standing import Standing, Standings, agreed_passes
+from spar.store import Progress, last_trees
 from spar.view.node_detail import ConstraintCheck
 from spar.view.text import one_line, run_letter
 
@@ -214,8 +215,8 @@ class _RunResult:
 
 def _read(
     path: Path, check: ConstraintCheck | None, progress: Progress | None
-) -> dict[str, _RunResult]:
-    """Prompt id to what the run has of it."""
+) -> dict[tuple[str, str], _RunResult]:
+    """Prompt, by id and content, to what the run has of it."""
     grades = Grades.of(path)
     checked = grades.check(check)
     results = {}
@@ -223,5 +224,6 @@ def _read(
         outcome = outcome_of(tree, checked, graded=grades.passed.get(tree.prompt.id))
         judge = outcome.solved if outcome.is_judged else None
         title = one_line(tree.prompt.messages[-1].content, _TITLE)
-        results[tree.prompt.id] = _RunResult(title, outcome.after.truth, judge, outcome.after.score)
+        key = tree.prompt.id, tree.prompt.digest
+        results[key] = _RunResult(title, outcome.after.truth, judge, outcome.after.score)
     return results

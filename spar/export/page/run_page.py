@@ -10,7 +10,7 @@ first page is of the whole run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
@@ -22,15 +22,13 @@ from spar.record.evaluation import EXAMPLES, read_examples, verdict_findings
 from spar.record.marks import NOTE_CHARACTERS, Mark, MarkBook
 from spar.record.outcomes import outcome_of, with_verdicts
 from spar.record.run_outcomes import RunOutcomes
-from spar.store import TREES, read_trees, tree_offsets
+from spar.store import Progress, last_trees
 from spar.types import Finding, Node, SearchTree
 from spar.view.node_detail import Annotations, ConstraintCheck
 from spar.view.text import one_line
 
 PAGE = 5_000
 """Trees in one file."""
-Progress = Callable[[int, int], None]
-"""Called for each tree with the number of those before it, and of all."""
 
 
 @dataclass(slots=True)
@@ -136,25 +134,6 @@ def marks_data(marks: Mapping[str, Mark]) -> Json:
         identifier(prompt_id): [mark.star, one_line(mark.note, NOTE_CHARACTERS)]
         for prompt_id, mark in marks.items()
     }
-
-
-def last_trees(path: Path, progress: Progress | None = None) -> Iterator[SearchTree]:
-    """The trees of a run in the order of its file; of several of one prompt, the last."""
-    read_trees(path)  # raises if there is no such file
-    file = path / TREES if path.is_dir() else path
-    with file.open("rb") as handle:
-        offsets = sorted(tree_offsets(file).values())
-        for number, start in enumerate(offsets):
-            if progress:
-                progress(number, len(offsets))
-            handle.seek(start)
-            try:
-                yield SearchTree.from_json(handle.readline())
-            except ValueError as error:
-                reason = one_line(str(error), 200)
-                raise UsageError(
-                    f"{file}: the tree at byte {start} is damaged: {reason}; delete the line"
-                ) from error
 
 
 @dataclass(frozen=True, slots=True)
