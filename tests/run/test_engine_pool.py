@@ -9,7 +9,7 @@ import pytest
 from spar.config import DecodeConfig
 from spar.errors import EngineError
 from spar.infer.engine import Deployment
-from spar.infer.engine_wrappers import InstrumentedEngine
+from spar.infer.engine_wrappers import InstrumentedEngine, unwrap
 from spar.infer.engines.fake import FakeEngine
 from spar.run.engine_pool import EnginePool
 from spar.run.engines import Engines
@@ -67,8 +67,8 @@ async def test_a_judge_that_shared_the_memory_judges_on_alone() -> None:
     judge: tuple[Role, ...] = ("judge",)
     alone = Engines(config, roles=judge, opened=both.opened)
     await EnginePool(both.opened).make_room(alone.needed.values(), silent)
-    assert alone.get("judge") is meters[1]
-    assert list(alone.engines.values()) == [meters[1]]
+    assert unwrap(alone.get("judge")) is unwrap(meters[1])
+    assert [*map(unwrap, alone.engines.values())] == [unwrap(meters[1])]
     assert len(both.opened) == 2
 
 
