@@ -6,6 +6,7 @@ cache. So it is asked once here, with a limit, before that client is.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -88,7 +89,9 @@ def hub_model(model: str, note: Callable[[str], None]) -> str:
 
 
 def _may_be_asked_for(model: str) -> bool:
-    """Whether the hub's client is there, may ask, and would ask for that name."""
+    """Whether the hub's client is there, may ask, and would ask for that name; vLLM can have models of another hub."""
+    if os.environ.get("VLLM_USE_MODELSCOPE", "").lower() in ("1", "true"):
+        return False
     try:
         from huggingface_hub import constants, try_to_load_from_cache
         from huggingface_hub.errors import HFValidationError

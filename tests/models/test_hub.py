@@ -98,13 +98,17 @@ def test_a_hub_name_stays_one_where_the_hub_answers(tmp_path: Path) -> None:
     assert run.stdout == "nobody/tiny\n", run.stderr
 
 
-def test_without_an_answer_a_model_that_is_not_cached_is_refused_at_once(tmp_path: Path) -> None:
-    """The hub's own client would try for a minute; a name that no hub has is left to transformers."""
+def test_without_an_answer_a_model_that_is_not_cached_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub's own client would try for a minute; a name that no hub has, or that is of another hub, is left to others."""
     with hanging() as endpoint:
         run = python("-c", _LOAD, "nobody/tiny", endpoint=endpoint, home=tmp_path)
         odd = python("-c", _LOAD, "a/b/c", endpoint=endpoint, home=tmp_path)
+        monkeypatch.setenv("VLLM_USE_MODELSCOPE", "True")
+        other = python("-c", _LOAD, "nobody/tiny", endpoint=endpoint, home=tmp_path)
     assert "'nobody/tiny'" in run.stdout and "the hub does not answer: " in run.stdout, run.stderr
-    assert odd.stdout == "a/b/c\n", odd.stderr
+    assert (odd.stdout, other.stdout) == ("a/b/c\n", "nobody/tiny\n"), odd.stderr
 
 
 @pytest.mark.slow
