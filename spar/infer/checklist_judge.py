@@ -31,7 +31,7 @@ from spar.infer.hybrid_judge import (
     require_checkable,
     with_findings,
 )
-from spar.infer.judges import JUDGE_ATTEMPTS, JudgeSettings, JudgeSpec, VotesJudge
+from spar.infer.judges import JUDGE_ATTEMPTS, JudgeSettings, JudgeSpec, VotesJudge, require_majority
 from spar.infer.roles import USAGE_COUNTER, AttemptFailed, Seeds, UsageCounter, ask
 from spar.infer.votes import VOTE_RULES, Vote, cut_reason, empty_reason
 from spar.plugins import parse_options
@@ -105,6 +105,7 @@ class TreeChecklist:
     requirements: tuple[str, ...] | None = None
     """None before the instruction is split, () if no list can be read."""
     _split: asyncio.Task[tuple[str, ...]] | None = None
+    _num_waiting: int = 0
     _cost: UsageCounter = field(default_factory=UsageCounter)
     """What splitting has cost and no response has claimed."""
     _needed_by: set[str] = field(default_factory=set)
@@ -153,7 +154,15 @@ class TreeChecklist:
     async def _split_once(self) -> tuple[str, ...]:
         if self.requirements is None:
             self._split = self._split or asyncio.ensure_future(self._ask_for_requirements())
-            self.requirements = await self._split
+            self._num_waiting += 1
+            try:
+                # Shielded: one that waits may be cancelled, and the others want the answer.
+                self.requirements = await asyncio.shield(self._split)
+            finally:
+                self._num_waiting -= 1
+                if not self._num_waiting and not self._split.done():
+                    self._split.cancel()
+                    self._split = None
         return self.requirements
 
     async def _ask_for_requirements(self) -> tuple[str, ...]:
@@ -282,6 +291,7 @@ def _validate(config: DecodeConfig) -> None:
             f"--vote-rule {config.vote_rule} stops at a verdict on the whole response, and --judge {config.judge} has "
             "none; use --vote-rule full, or --judge-arg per_requirement=true to stop on each requirement"
         )
+    require_majority(config)
 
 
 def _conversations(

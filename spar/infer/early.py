@@ -54,7 +54,7 @@ class EarlyRefining:
         self,
         work: Work,
         plan: Callable[[], Plan],
-        clip: Callable[[Sequence[Expand], int], list[Expand]],
+        clip: Callable[[Sequence[Expand], int], tuple[list[Expand], list[Expand]]],
         passes: Callable[[Judgement | None], bool],
     ) -> None:
         self.sent: list[tuple[Node, ...]] = []
@@ -197,7 +197,7 @@ class EarlyRefining:
                 asked = plan.send(children)
                 if not _can_be_made(asked, nodes):
                     return
-                expands = self._clip(asked, remaining)
+                expands, _ = self._clip(asked, remaining)
                 remaining -= sum(expand.n for expand in expands)
                 wave = [*attempts_of(expands, nodes, tried)]
                 yield from wave

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from spar.errors import UsageError
 from spar.findings import critique, finding_lines
 from spar.infer.engine import Engine
-from spar.infer.judges import JudgeSettings, JudgeSpec, OneRoundJudge, VotesJudge
+from spar.infer.judges import JudgeSettings, JudgeSpec, OneRoundJudge, VotesJudge, require_majority
 from spar.infer.known_part import known_part
 from spar.infer.reporting import Report, judge_reporting
 from spar.infer.roles import Judge, Seeds
@@ -127,5 +127,7 @@ def _open(settings: JudgeSettings) -> HybridJudge:
     return HybridJudge(settings, VotesJudge(settings))
 
 
-HYBRID = JudgeSpec(_open, check_prompts=require_checkable, needs_model=needs_votes)
+HYBRID = JudgeSpec(
+    _open, check_prompts=require_checkable, needs_model=needs_votes, validate=require_majority
+)
 """Programs where there is one, votes for the rest."""

@@ -323,7 +323,18 @@ def votes_judge(settings: JudgeSettings, options: VotesOptions | None = None) ->
     return VotesJudge(settings)
 
 
-VOTES = JudgeSpec(votes_judge, options=VotesOptions, conversation=judge_messages)
+def require_majority(config: DecodeConfig) -> None:
+    """Raise `UsageError` where votes end early at a majority, and another share of yes is needed to pass."""
+    if config.vote_rule != "full" and config.threshold != 0.5:
+        raise UsageError(
+            f"--vote-rule {config.vote_rule} stops at a majority, which decides at --threshold 0.5 only, not at "
+            f"{config.threshold:g}; leave one of them out"
+        )
+
+
+VOTES = JudgeSpec(
+    votes_judge, options=VotesOptions, conversation=judge_messages, validate=require_majority
+)
 """The paper's judge."""
 LOGPROB = JudgeSpec(LogprobJudge, calls=lambda _: 1)
 """One critique and the probability of its verdict."""

@@ -28,6 +28,11 @@ def evidence(judgement: Judgement) -> tuple[float, float]:
         votes = zip(judgement.verdicts, judgement.probabilities, strict=True)
         parsed = [float(yes) if p is None else p for yes, p in votes if yes is not None]
         return sum(parsed), len(parsed) - sum(parsed)
+    if not judgement.findings and judgement.probability is None and not judgement.num_parsed:
+        return (
+            0.0,
+            1.0,
+        )  # nothing that was asked had an answer: of functions that all crashed, none accepts
     if judgement.findings:
         total = len(judgement.findings) + judgement.has_votes
     else:

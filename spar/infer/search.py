@@ -132,6 +132,8 @@ class _Search:
         self._start = time.monotonic()
         self._spent = 0
         self._bound = False
+        self._num_refunds = 0
+        self._cut_off: list[Expand] = []  # what the budget has cut off the last wave
         self._num_tried: Counter[int | None] = Counter()
         self._closed: set[int | None] = set()  # nodes whose refinement failed for good
         self._charged: set[str] = set()
@@ -152,12 +154,12 @@ class _Search:
             wave, num_skipped = next(plan), 0
             # A strategy that learns from failures may ask a few times more before it turns to other nodes.
             while num_skipped <= self.settings.budget.responses:
-                clipped = self._clip(wave)
+                was_bound, clipped = self._bound, self._clip(wave)
                 skip = bool(wave) and all(expand.parent in self._closed for expand in wave)
                 if not clipped and not skip:
                     break
                 num_skipped = num_skipped + 1 if skip else 0
-                children = await self._run_wave(clipped)
+                children = await self._run_as_far(clipped, was_bound=was_bound)
                 if self._solved():
                     return "solved"
                 if self._early is not None:
@@ -166,6 +168,21 @@ class _Search:
         except StopIteration:
             pass
         return "budget" if self._bound else "exhausted"
+
+    async def _run_as_far(self, clipped: Sequence[Expand], *, was_bound: bool) -> tuple[Node, ...]:
+        """Run a wave as far as the budget goes; what an attempt gives back is spent on what was cut off."""
+        children: tuple[Node, ...] = ()
+        while True:
+            num_refunds = self._num_refunds
+            children += await self._run_wave(clipped)
+            if self._num_refunds == num_refunds or (
+                self.settings.stop_rule == "first" and self._solved()
+            ):
+                return children
+            self._bound = was_bound
+            clipped = self._clip(self._cut_off)
+            if not clipped:
+                return children
 
     def tree(self, stop: Stop) -> SearchTree:
         """The record of what happened."""
@@ -179,12 +196,20 @@ class _Search:
             gate=self.settings.threshold,
             nodes=tuple(self.nodes),
             faults=tuple(self.faults),
-            selected=self.settings.select(self.prompt, self.nodes),
+            selected=self.settings.select(self.prompt, self._answering()),
             stop=stop,
             cancelled=self._cancelled,
             cancelled_usage=self._work.cancelled_usage,
             seconds=time.monotonic() - self._start,
         )
+
+    def _answering(self) -> list[Node]:
+        """The nodes of which one is the answer: those that pass, where any does and the best is asked for.
+
+        Where a judge has several questions, one that fails may have the higher score.
+        """
+        passing = [node for node in self.nodes if self._passes(node.judgement)]
+        return passing if passing and self.settings.select is select_best else self.nodes
 
     async def aclose(self) -> None:
         """Cancel what no attempt waits for any more."""
@@ -206,13 +231,14 @@ class _Search:
         for expand in wave:
             self._check_expand(expand)
         remaining = 0 if self._capped() else self.settings.budget.responses - self._spent
-        clipped = self._clip_to(wave, remaining)
+        clipped, self._cut_off = self._clip_to(wave, remaining)
         asked = sum(expand.n for expand in wave if expand.parent not in self._closed)
         self._bound = self._bound or sum(expand.n for expand in clipped) < asked
         return clipped
 
-    def _clip_to(self, wave: Sequence[Expand], remaining: int) -> list[Expand]:
-        clipped = []
+    def _clip_to(self, wave: Sequence[Expand], remaining: int) -> tuple[list[Expand], list[Expand]]:
+        """What of a wave can still be made, and the rest of it."""
+        clipped, cut_off = [], []
         for expand in wave:
             if expand.parent in self._closed:
                 continue
@@ -222,7 +248,9 @@ class _Search:
             remaining -= granted
             if granted > 0:
                 clipped.append(replace(expand, n=granted))
-        return clipped
+            if granted < expand.n:
+                cut_off.append(replace(expand, n=expand.n - granted))
+        return clipped, cut_off
 
     def _check_expand(self, expand: Expand) -> None:
         """Raise `UsageError` where a strategy yields something else, or expands a node that is not there."""
@@ -305,7 +333,7 @@ class _Search:
         if fault is not None and fault.is_final:
             if fault.parent in self._closed and fault.usage == Usage():
                 # The wave's other attempts at the node say the same, and cost nothing.
-                self._spent, self._bound = self._spent - 1, False
+                self._spent, self._num_refunds = self._spent - 1, self._num_refunds + 1
                 return None
             self._closed.add(fault.parent)
         if fault is not None:

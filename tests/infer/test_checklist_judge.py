@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import random
@@ -378,6 +379,12 @@ def test_only_its_runs_record_its_templates() -> None:
     ("settings", "complaint"),
     [
         ({"vote_rule": "majority"}, "--vote-rule majority .* per_requirement=true"),
+        (
+            {"vote_rule": "race", "threshold": 0.7, "judge_args": {"per_requirement": True}},
+            "at --threshold 0.5 only, not at 0.7",
+        ),
+        ({"vote_rule": "majority", "threshold": 0.3, "judge": "votes"}, "not at 0.3"),
+        ({"vote_rule": "posterior", "threshold": 0.3, "judge": "hybrid"}, "not at 0.3"),
         ({"judge_args": {"per_requirment": True}}, "did you mean 'per_requirement'"),
         ({"judge_args": {"max_requirements": 0}}, "max_requirements=0"),
     ],
@@ -389,6 +396,24 @@ def test_what_cannot_be_is_refused_before_a_model_is_loaded(
     with pytest.raises(UsageError, match=complaint):
         make_manifest(config_of(**settings))
     make_manifest(config_of(vote_rule="race", judge_args={"per_requirement": True}))
+
+
+async def test_who_waits_for_the_list_may_be_cancelled() -> None:
+    """As `--early-refine auto` does; the others get it all the same, and it is not asked for where nobody waits."""
+    engine = FakeEngine(lambda request: LIST if is_split(request) else YES, latency=0.05)
+    judge = opened(engine).for_tree(make_prompt(), ())
+    first, second = (asyncio.ensure_future(judge._split_once()) for _ in range(2))
+    await asyncio.sleep(0.01)
+    first.cancel()
+    assert len(await second) == 3
+    alone = opened(engine).for_tree(make_prompt(), ())
+    only = asyncio.ensure_future(alone._split_once())
+    await asyncio.sleep(0.01)
+    only.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await only
+    assert {task for task in asyncio.all_tasks() if not task.done()} == {asyncio.current_task()}
+    assert len(await alone._split_once()) == 3
 
 
 def test_a_share_is_stored_only_where_there_were_votes() -> None:

@@ -27,13 +27,13 @@ def judged(*verdicts: bool | None, node_id: int = 0, **fields: object) -> Node:
             Judgement(verdicts=(True, False), critique="", findings=make_findings(True, False)),
             (2.0, 2.0),
         ),
-        (Judgement(verdicts=(None,), critique=""), (0.5, 0.5)),
+        (Judgement(verdicts=(None, None), critique=""), (0.5, 1.5)),
     ],
 )
 def test_the_posterior_counts_what_was_judged(
     judgement: Judgement, parameters: tuple[float, float]
 ) -> None:
-    """Votes, a probability, constraints, and votes as one more constraint."""
+    """Votes, a probability, constraints, votes as one more constraint; and as a no what nothing could be said of."""
     assert posterior(judgement) == parameters
 
 

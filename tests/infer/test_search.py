@@ -9,11 +9,11 @@ import pytest
 from spar.errors import PromptTooLong
 from spar.infer.engine import Request
 from spar.infer.engines.fake import FakeEngine
-from spar.infer.roles import refine_messages
+from spar.infer.roles import AttemptFailed, Generation, Seeds, refine_messages
 from spar.infer.search import Budget, SearchSettings, run_search
 from spar.infer.strategy import UNLIMITED, Expand, Plan, SearchConfig
 from spar.templates import load
-from spar.types import Node, SearchTree
+from spar.types import Finding, Judgement, Node, Prompt, SearchTree, Usage
 from tests.fakes import (
     MUTE,
     NO,
@@ -39,6 +39,16 @@ def one_wave(*expands: Expand) -> SearchSettings:
     return SearchSettings(strategy, "one-wave")
 
 
+class GivingUp(TableRoles):
+    """Refines all but `r`, at which no further attempt would do better."""
+
+    async def refine(self, prompt: Prompt, parent: Node, seeds: Seeds) -> Generation:
+        """As the table, or a final fault without a cost."""
+        if parent.response == "r":
+            raise AttemptFailed("no program can fix it", "", Usage(), is_final=True)
+        return await TableRoles.refine(self, prompt, parent, seeds)
+
+
 async def test_a_wave_is_clipped_to_the_budget() -> None:
     """What the budget leaves goes to the wave's first children."""
     table = TableRoles()
@@ -47,6 +57,48 @@ async def test_a_wave_is_clipped_to_the_budget() -> None:
     settings = replace(settings, budget=Budget(3))
     await run_search(make_prompt(), table.roles, settings, roots=roots)
     assert table.refined == ["ra", "rb", "sa"]
+
+
+@pytest.mark.parametrize(
+    ("budget", "stop", "refined"),
+    [
+        (1, "budget", []),
+        (2, "budget", ["sa"]),
+        (3, "exhausted", ["sa", "sb"]),
+        (4, "exhausted", ["sa", "sb"]),
+        (9, "exhausted", ["sa", "sb"]),
+    ],
+)
+async def test_what_an_attempt_gives_back_goes_to_the_rest_of_its_wave(
+    budget: int, stop: str, refined: list[str]
+) -> None:
+    """A refiner that gives up on a node says so once; the budget had cut off the wave's other node."""
+    table = GivingUp()
+    settings = replace(one_wave(Expand(0, 3), Expand(1, 2)), budget=Budget(budget))
+    roots = [make_root("r"), make_root("s", node_id=1)]
+    tree = await run_search(make_prompt(), table.roles, settings, roots=roots)
+    assert [node.response for node in tree.nodes[2:]] == refined
+    assert (len(tree.faults), tree.stop) == (1, stop)
+
+
+async def test_the_answer_passes_where_a_node_does() -> None:
+    """With several questions a node that fails one of them may have the higher mean score."""
+
+    class Judge(TableRoles):
+        async def judge(
+            self, prompt: Prompt, response: str, seeds: Seeds
+        ) -> tuple[Judgement, Usage]:
+            shares = (1.0, 1.0, 0.4) if response == "r" else (0.6, 0.6, 0.6)
+            found = tuple(
+                Finding(type="list", constraint=str(share), met=share > 0.5, share=share)
+                for share in shares
+            )
+            return Judgement(verdicts=(), critique="", findings=found), Usage()
+
+    table = Judge()
+    tree = await run_search(make_prompt(), table.roles, make_settings("iterative"))
+    draft, refined = tree.nodes
+    assert draft.score > refined.score and tree.stop == "solved" and tree.answer == "ra"
 
 
 async def test_a_fault_costs_one_attempt() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
 from collections.abc import Mapping
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from spar.errors import UsageError
 from spar.infer.roles import Generation, Seeds
 from spar.infer.search import Budget, SearchSettings, run_search
-from spar.infer.strategies.ab_mcts import GaussianPosterior
+from spar.infer.strategies.ab_mcts import ABMCTSOptions, GaussianPosterior, _Tree
 from spar.infer.strategy import Expand, SearchConfig
 from spar.plugins import STRATEGIES, strategy_with
 from spar.types import Node, Prompt, SearchTree, best
@@ -366,6 +368,20 @@ async def test_ab_mcts_goes_where_the_votes_are(posterior: str) -> None:
         below.append(sum(node.response.startswith("r") for node in tree.nodes))
         assert {node.statistics["arm"] for node in tree.nodes} == {"draft", "refine"}
     assert below[1] > below[0] + 5
+
+
+@pytest.mark.parametrize("posterior", ["beta", "gaussian"])
+def test_a_childs_own_score_may_count_where_it_is_descended_into(posterior: str) -> None:
+    """TreeQuest's rule: of three drafts that nothing was made of, the one with votes is entered most."""
+    shares = []
+    for own_score in (False, True):
+        options = ABMCTSOptions.model_validate({"posterior": posterior, "own_score": own_score})
+        tree = _Tree(random.Random(0), options)
+        for number, num_yes in enumerate((0, 2, 0)):
+            tree.add(None, make_root(num_yes=num_yes, node_id=number))
+        entered = Counter(tree._best_child(range(3)) for _ in range(2000))
+        shares.append(entered[1] / 2000)
+    assert shares[0] == pytest.approx(1 / 3, abs=0.04) and shares[1] > 0.5
 
 
 def test_the_gaussian_posterior_is_that_of_all_observations() -> None:

@@ -9,7 +9,8 @@ each node on the way and to the descend arm of the node above it.
 
 With `posterior: beta` the votes are counted, as `spar.infer.rank.evidence` counts them, on Jeffreys' prior. With
 `gaussian` the rank is one observation of a normal-inverse-gamma posterior with TreeQuest's prior. An attempt that
-failed counts as a single no. All draws come from `SearchConfig.seed`, so that a replay draws alike.
+failed counts as a single no. With `own_score` a new child's own judgement counts for its `entered` posterior too, as TreeQuest
+has it (`register_new_child_node`). All draws come from `SearchConfig.seed`, so that a replay draws alike.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ class ABMCTSOptions(BaseModel):
     batch: int = Field(default=1, ge=1)
     """Children of a wave. Each is drawn before any of the wave is judged, so wide waves make wide trees (TreeQuest
     advises at most 5)."""
+    own_score: bool = False
+    """Whether what a node's own judgement says counts where one of its siblings or itself is descended into, as in TreeQuest; else only what
+    was made below it does, and a node without children is as likely as any other."""
 
 
 class Posterior(Protocol):
@@ -150,7 +154,7 @@ class _Tree:
     """The arms of all nodes."""
 
     def __init__(self, rng: random.Random, options: ABMCTSOptions) -> None:
-        self._rng = rng
+        self._rng, self._own_score = rng, options.own_score
         kind = BetaPosterior if options.posterior == "beta" else GaussianPosterior
         self._arms: dict[int | None, _Arms] = defaultdict(lambda: _Arms(kind))
 
@@ -182,6 +186,8 @@ class _Tree:
         if child is not None:
             self._arms[parent].children.append(child.id)
             self._arms[child.id].parent = parent
+            if self._own_score:
+                self._arms[child.id].entered.observe(supporting, opposing, value)
         self._arms[parent].generate.observe(supporting, opposing, value)
         node: int | None = parent
         while True:
