@@ -180,8 +180,7 @@ class _Search:
             ):
                 return children
             self._bound = was_bound
-            clipped = self._clip(self._cut_off)
-            if not clipped:
+            if not (clipped := self._clip(self._cut_off)):
                 return children
 
     def tree(self, stop: Stop) -> SearchTree:
