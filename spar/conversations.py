@@ -40,6 +40,10 @@ _NOT_TEXT = ("tool_calls", "function_call", "images", "audio", "videos")
 """Fields of a turn that are part of what is said, and no text."""
 
 
+_BESIDE = ("tools", "image", "images", "audio", "audios", "video", "videos", "history")
+"""Fields beside a conversation that are part of what a model would be sent, and are no text of it."""
+
+
 def conversation(
     row: Mapping[str, Any], where: str, field: str = ""
 ) -> tuple[tuple[Message, ...], dict[str, Any]]:
@@ -67,6 +71,10 @@ def conversation(
     if form == "prompt" and "messages" in row and not field:
         reject(where, "both 'prompt' and 'messages'", "exactly one of them")
     rest = {name: value for name, value in row.items() if name != form}
+    inner = row[form] if form == "body" and isinstance(row[form], dict) else {}
+    for key in _BESIDE:
+        if not field and (rest.get(key) or inner.get(key)):
+            reject(where, f"a conversation with {key!r}", "turns of text alone")
     if form == "instruction":
         return (*_system(rest, where), _instruction(row, rest, where)), rest
     is_text = form == "prompt" or form not in FORMS

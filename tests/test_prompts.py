@@ -238,6 +238,13 @@ def test_standard_input_mixes_objects_and_text(monkeypatch: pytest.MonkeyPatch) 
     assert prompts[0].id == "7"
 
 
+@pytest.mark.parametrize("data", [b'["a","b"]', b'["a",\n"b"]\n', b'[{"prompt": "a"}, "b"]'])
+def test_standard_input_may_be_one_list(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    """Of objects, or of texts."""
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data)))
+    assert [prompt.messages[0].content for prompt in read_prompts("-")] == ["a", "b"]
+
+
 def test_prompt_from_text_is_one_turn() -> None:
     """A text may have several lines."""
     prompt = prompt_from_text("two\nlines ")
@@ -331,6 +338,19 @@ BAD_CONSTRAINTS: list[tuple[Any, Any, str]] = [
         ('{"messages": []}', "'messages' is []"),
         ('{"messages": ["x"]}', "'messages'[0] is \"x\"; accepted: an object"),
         ('{"messages": [{"role": "user"}]}', "'role' and 'content'"),
+        (
+            json.dumps({"messages": [USER], "tools": [{"type": "function"}]}),
+            "a conversation with 'tools'; accepted: turns of text alone",
+        ),
+        (
+            json.dumps({"custom_id": "q", "body": {"messages": [USER], "tools": [{}]}}),
+            "a conversation with 'tools'",
+        ),
+        (json.dumps({"prompt": "a", "images": ["x.png"]}), "a conversation with 'images'"),
+        (
+            json.dumps({"instruction": "do", "input": "", "history": [["a", "b"]]}),
+            "a conversation with 'history'",
+        ),
         (
             json.dumps({"messages": [USER | {"tool_calls": [1]}]}),
             "'tool_calls'; accepted: turns of",

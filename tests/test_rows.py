@@ -182,6 +182,8 @@ def test_a_pipe_is_read_once(tmp_path: Path) -> None:
 class FakeHub(SimpleNamespace):
     """The package `datasets` with one data set."""
 
+    config = SimpleNamespace(HF_HUB_OFFLINE=True)
+
     def load_dataset(self, name: str, config: str | None, split: str | None) -> Any:
         """Its splits, or one of them."""
         if name != "org/name" or config not in (None, "main"):

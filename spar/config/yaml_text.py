@@ -63,7 +63,7 @@ def _loader() -> Any:
         first: [
             (tag, pattern)
             for tag, pattern in resolvers
-            if tag not in {f"{_TAG}{name}" for name in ("int", "timestamp")}
+            if tag not in {f"{_TAG}{name}" for name in ("int", "float", "timestamp")}
         ]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
@@ -71,6 +71,14 @@ def _loader() -> Any:
         f"{_TAG}int",
         re.compile(r"[-+]?(?:[0-9][0-9_]*|0x[0-9a-fA-F_]+)\Z"),
         list("-+0123456789"),
+    )
+    Loader.add_implicit_resolver(  # as YAML 1.2 has them: 1e-3 is a number, 1:30.5 is none
+        f"{_TAG}float",
+        re.compile(
+            r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?\Z"
+            r"|[-+]?\.(?:inf|Inf|INF)\Z|\.(?:nan|NaN|NAN)\Z"
+        ),
+        list("-+.0123456789"),
     )
     Loader.add_constructor(f"{_TAG}bool", _boolean)
     Loader.add_constructor(f"{_TAG}int", _integer)

@@ -86,6 +86,8 @@ class SeedCounts(Record):
     """Seed prompts that take constraints."""
     restricted: dict[str, int]
     """What a used seed prompt asks for itself, so that it only takes types that leave this alone."""
+    digest: Text = ""
+    """A digest of all that were read; "" in reports of earlier versions."""
 
 
 class CheckableReport(Record):

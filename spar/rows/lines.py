@@ -23,7 +23,7 @@ MAX_STREAM = 1 << 30
 """Bytes of standard input, a pipe or a device, whose rows the caller has to hold in memory."""
 GZIP_SUFFIX = ".gz"
 BYTE_ORDER_MARK = "\ufeff"
-_LIST_OF_OBJECTS = re.compile(r"\s*\[\s*(\{|$)")
+_LIST_OF_OBJECTS = re.compile(r"\s*\[\s*(\{|\"|$)")
 
 
 def text_rows(path: Path | None, source: str, text_field: str, limit: int | None) -> Iterator[Row]:

@@ -14,7 +14,7 @@ from spar.errors import SparError, UsageError
 from spar.infer.summary import Summary
 from spar.listener import Listener
 from spar.manifest import Manifest
-from spar.plugins import STRATEGIES, safe_name
+from spar.plugins import STRATEGIES, safe_name, strategy_with
 from spar.prompts import (
     check_json,
     prompt_from_row,
@@ -33,6 +33,7 @@ from spar.run.prompt_checks import refuse_prompts
 from spar.run.resolve import loaded_models, resolve_config
 from spar.run.resume import PromptSource, is_complete, load_summary, refuse_other_prompts
 from spar.run.session import Run
+from spar.run.total_budget import check_total_budget
 from spar.store import MANIFEST, TREES, RunStore, stored_trees, tree_offsets
 from spar.types import Prompt, SearchTree
 
@@ -128,6 +129,8 @@ async def run_decode(
     manifest = make_manifest(config)
     directory = out or default_directory(config, manifest)
     if not (directory / MANIFEST).is_file():  # a refusal leaves no directory behind
+        strategy_with(config.strategy, config.strategy_args)
+        check_total_budget(config, source.count)
         await in_thread(lambda: refuse_prompts(config, source.read))
     try:
         opened = RunStore.open(directory, manifest, fresh=overwrite)

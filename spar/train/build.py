@@ -231,6 +231,10 @@ def main() -> None:
 
 def _require_pairs(scan: Scan, settings: BuildSettings) -> None:
     runs = runs_of_pairs(settings)
+    if runs and (settings.max_pairs or settings.min_pairs) < settings.min_pairs:
+        raise UsageError(
+            f"at most {settings.max_pairs} pairs are to be drawn, and {settings.min_pairs} are required; raise max_pairs, or lower min_pairs"
+        )
     if not runs or len(scan.pairs) >= settings.min_pairs:
         return
     reasons = []
@@ -316,6 +320,20 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.1%}"
 
 
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1")
+    return number
+
+
+def _share(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < 0.5:
+        raise argparse.ArgumentTypeError(f"{text} is not in 0 to below 0.5")
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m spar.train.build", description=__doc__.split("\n", 1)[0]
@@ -324,8 +342,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--drafts", type=Path, help="run directory of judged drafts")
     parser.add_argument("--out", type=Path, required=True, help="folder of the files")
     parser.add_argument("--pairs", choices=get_args(Pairing), default="refined")
-    parser.add_argument("--length-control", type=float, help="best_worst: rho of Meta-Rewarding")
-    parser.add_argument("--max-chosen-characters", type=int, help="best_worst: most of them")
+    parser.add_argument("--length-control", type=_share, help="best_worst: rho of Meta-Rewarding")
+    parser.add_argument("--max-chosen-characters", type=_count, help="best_worst: most of them")
     parser.add_argument(
         "--shuffle-labels", action="store_true", help="a control: swap sides at random"
     )
@@ -334,8 +352,8 @@ def _parser() -> argparse.ArgumentParser:
         "--export", choices=EXPORT_FORMATS, default="trl", help="format of the files"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--min-pairs", type=int, default=1, help="fewer are an error")
-    parser.add_argument("--max-pairs", type=int, help="most pairs, drawn by the seed")
+    parser.add_argument("--min-pairs", type=_count, default=1, help="fewer are an error")
+    parser.add_argument("--max-pairs", type=_count, help="most pairs, drawn by the seed")
     parser.add_argument("--templates", type=Path, help="folder of the runs' own templates")
     parser.add_argument("--embedding-model", default="", help="also measure pairs by this model")
     return parser

@@ -289,13 +289,18 @@ def test_invalid_prompt_files_are_one_line(tmp_path: Path, content: str, message
         (["--engine", "hf", "--base-url", "http://127.0.0.1:1/v1"], "use --engine openai"),
         (["--engine", "openai"], "give --base-url"),
         (["--replicas", "0"], "--replicas 0"),
+        (["--strategy-arg", "c=1"], "bfs has no options"),
+        (["--total-budget", "5"], "--total-budget 5 is less than"),
+        (["--total-budget", "60", "--max-seconds", "5"], "exclude each other"),
+        (["--vote-rule", "race", "--threshold", "0.7"], "at --threshold 0.5 only"),
     ],
 )
 def test_invalid_flags_are_one_line(tmp_path: Path, flags: list[str], message: str) -> None:
-    """Each invalid flag exits with 2 and one line that names the value."""
+    """Each invalid flag exits with 2 and one line that names the value, and leaves no run behind."""
     run = decode("--limit", "1", "--out", tmp_path / "r", *flags, check=2)
     assert message in run.stderr
     assert run.stderr.count("\n") == 1
+    assert not (tmp_path / "r").exists()
 
 
 @pytest.mark.model

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from spar.cli.app import app
-from spar.errors import UsageError
+from spar.errors import ConfigChanged, UsageError
 from tests.eval.conftest import data_root
 from tests.evolve.checkable.conftest import verifiers
 from tests.evolve.worlds import write_seeds
@@ -51,6 +51,27 @@ def test_report(
     report = json.loads(capsys.readouterr().out)
     assert (report["prompts"], report["by_count"]) == (6, {"1": 6})
     assert Path(report["run"]) == tmp_path / "run"
+
+
+@pytest.mark.evalharness
+@pytest.mark.data
+def test_prompts_of_other_seeds_are_not_replaced_unasked(
+    seeds: Path, tmp_path: Path, verifiers: None
+) -> None:
+    """Nor is what was held out made into training prompts, or a part of the prompts left out."""
+    common = ("--checkable", "--constraints", 1, "--out", tmp_path / "run")
+    evolve(seeds, *common, "--n", 6, "--holdout", 2)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    other = write_seeds(tmp_path / "other.jsonl", SEEDS[:-1])
+    for arguments, message in (
+        ((seeds, *common, "--n", 6), "holdout: 2, now 0"),
+        ((seeds, *common, "--n", 5, "--holdout", 2), "n: 6, now 5"),
+        ((other, *common, "--n", 6, "--holdout", 2), "of other seed prompts"),
+    ):
+        with pytest.raises(ConfigChanged, match=message):
+            evolve(*arguments)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+    evolve(seeds, *common, "--n", 6, "--holdout", 2)
 
 
 @pytest.mark.parametrize(

@@ -358,6 +358,13 @@ def test_the_command(runs: BuildSettings) -> None:
     assert "pairs: 6 of 6 (refined)" in done.stdout
     by_hand = build(replace(runs, quotas="official", seed=3, out=runs.out.with_name("o")))
     assert BuildReport.model_validate_json((runs.out / BUILD_REPORT).read_text()) == by_hand
+    for bad, why in (
+        (("--max-pairs", "0"), "0 is below 1"),
+        (("--length-control", "0.5"), "0.5 is not in 0 to below 0.5"),
+        (("--max-pairs", "3", "--min-pairs", "5"), "at most 3 pairs are to be drawn, and 5"),
+    ):
+        refused = run_module(*flags, *bad)
+        assert refused.returncode == 2 and why in refused.stderr
     wrong = run_module(*flags, "--min-pairs", "7")
     assert wrong.returncode == 2
     assert wrong.stderr.startswith("spar: ")

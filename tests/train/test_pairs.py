@@ -200,6 +200,10 @@ def test_the_best_draft_is_preferred_to_the_worst() -> None:
     assert isinstance(pair, Pair)
     assert (pair.run, pair.chosen_node, pair.rejected_node) == ("drafts", 3, 2)
     assert best_worst_pair(make_tree((None, 2), (None, 2)), 0) == "tied"
+    wide = ScoreRule(
+        length_control=1.0
+    )  # one draft is both the shortest of the best and the longest of the worst
+    assert best_worst_pair(make_tree((None, 1), (None, 4)), 0, wide) == "tied"
     assert best_worst_pair(make_tree((None, 2), (None, None)), 0) == "undecided"
 
 

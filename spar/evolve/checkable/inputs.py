@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 from spar.errors import UsageError
 from spar.evolve.checkable.draw import SEED_PROMPT, Instruction
@@ -38,6 +39,8 @@ class SeedPrompts:
     """The others."""
     restricted: Counter[str] = field(default_factory=Counter)
     """What instructions ask for themselves, so that they do not take every type."""
+    digest: str = ""
+    """A digest of all that were read, in any order."""
 
 
 def read_seeds(config: CheckableConfig, benchmarks: BenchmarkIndex) -> SeedPrompts:
@@ -47,7 +50,10 @@ def read_seeds(config: CheckableConfig, benchmarks: BenchmarkIndex) -> SeedPromp
         key=lambda p: _order(config, p),
     )
     clean, contaminated = split_seeds(prompts, benchmarks)
-    seeds = SeedPrompts(len(prompts))
+    digests = sorted(prompt.digest for prompt in prompts)
+    seeds = SeedPrompts(
+        len(prompts), digest=blake2b("".join(digests).encode(), digest_size=8).hexdigest()
+    )
     whys = {each.id: each.why for each in contaminated}
     seeds.rejected += [
         _rejected(each, "contaminated", whys[each.id]) for each in prompts if each.id in whys

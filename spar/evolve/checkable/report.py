@@ -68,6 +68,7 @@ def make_report(made: Made, files: Mapping[str, str]) -> CheckableReport:
             rejected=dict(Counter(each.reason for each in made.seeds.rejected).most_common()),
             used=len(made.seeds.instructions),
             restricted=dict(made.seeds.restricted.most_common()),
+            digest=made.seeds.digest,
         ),
         prompts=len(made.training),
         held_out=len(made.held_out),

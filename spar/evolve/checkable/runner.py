@@ -88,6 +88,7 @@ def make_checkable(
     benchmarks, absent = load_benchmark_prompts(config.data)
     index = BenchmarkIndex(benchmarks)
     seeds = read_seeds(config, index)
+    _check_seeds(directory, config, seeds.digest, overwrite=overwrite)
     if not seeds.instructions:
         reasons = Counter(each.reason for each in seeds.rejected)
         listed = ", ".join(f"{reason}: {count:,}" for reason, count in reasons.items())
@@ -225,12 +226,27 @@ def _check_directory(directory: Path, config: CheckableConfig, *, overwrite: boo
             )
     if overwrite or not (directory / REPORT).is_file():
         return
-    earlier = read_report(directory).settings
-    settings = settings_of(config)
+    report = read_report(directory)
+    earlier = {**report.settings, "holdout": report.asked_holdout}
+    settings = {**settings_of(config), "holdout": config.holdout}
+    if config.n < report.asked:
+        earlier, settings = {"n": report.asked}, {"n": config.n}
     changed = [name for name in settings if earlier.get(name) != settings[name]]
     if changed:
         name = changed[0]
         raise ConfigChanged(
             f"{directory} holds prompts of other settings ({name}: {earlier.get(name)!r}, now {settings[name]!r}); "
             "replace them with --overwrite, or choose another --out"
+        )
+
+
+def _check_seeds(directory: Path, config: CheckableConfig, digest: str, *, overwrite: bool) -> None:
+    """Refuse a directory with prompts that were made from other seed prompts."""
+    if overwrite or not (directory / REPORT).is_file():
+        return
+    earlier = read_report(directory).seeds.digest
+    if earlier and earlier != digest:
+        raise ConfigChanged(
+            f"{directory} holds prompts of other seed prompts than those of {config.prompts}; replace them with --overwrite, or choose "
+            "another --out"
         )

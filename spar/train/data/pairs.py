@@ -89,6 +89,8 @@ def best_worst_pair(
     else:
         chosen = min(best, key=lambda node: (len(node.response), node.id))
         rejected = max(worst, key=lambda node: (len(node.response), -node.id))
+    if chosen.id == rejected.id:
+        return "tied"
     if len(chosen.response) > (rule.max_chosen_characters or len(chosen.response)):
         return "long"
     return make_pair(tree, "drafts", chosen, rejected)
