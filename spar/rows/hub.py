@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from spar.errors import MissingExtra, UsageError
+from spar.offline import is_offline
 from spar.rows.row import Row, cut, error_line, reject
 from spar.rows.tables import plain_rows
 
@@ -45,7 +46,7 @@ def _hub_dataset(name: str, config: str | None, split: str | None) -> Iterator[d
     from spar.models.loading import quiet_hub
 
     quiet_hub()
-    failure = "" if datasets.config.HF_HUB_OFFLINE else hub_failure()
+    failure = "" if is_offline() else hub_failure()
     try:
         with _from_cache() if failure else nullcontext():
             data = datasets.load_dataset(name, config, split=split)

@@ -128,8 +128,10 @@ def test_a_loops_manifest_opens() -> None:
 def test_the_browser_lists_the_same_runs() -> None:
     """Every run with its kind, state, strategy and totals, as the last version listed it.
 
-    But for one thing: where nothing was judged, it said that no prompt was solved.
+    But for two things: where nothing was judged, it said that no prompt was solved; and it said of evaluations of given
+    answers that they are stopped, by a search that they never had.
     """
+    golden = json.loads(Path("golden/runs.json").read_text())
     listed = {
         str(run.directory): [
             *(run.kind, run.state, run.strategy, run.budget, run.trees),
@@ -138,7 +140,12 @@ def test_the_browser_lists_the_same_runs() -> None:
         ]
         for run in RunWalk("runs")
     }
-    assert listed == json.loads(Path("golden/runs.json").read_text())
+    for directory, row in listed.items():
+        if row[1] != golden[directory][1]:
+            assert read_manifest(directory).config["responses"]
+            assert row[:4] == ["evaluation", "finished", "", None]
+            row[:6] = golden[directory][:6]
+    assert listed == golden
 
 
 def test_the_browser_indexes_every_tree() -> None:
