@@ -38,8 +38,6 @@ _SHAREGPT_ROLES: Mapping[str, str] = {
 _TEXT_PARTS = ("text", "input_text", "output_text")
 _NOT_TEXT = ("tool_calls", "function_call", "images", "audio", "videos")
 """Fields of a turn that are part of what is said, and no text."""
-
-
 _BESIDE = ("tools", "image", "images", "audio", "audios", "video", "videos", "history")
 """Fields beside a conversation that are part of what a model would be sent, and are no text of it."""
 
@@ -72,8 +70,8 @@ def conversation(
         reject(where, "both 'prompt' and 'messages'", "exactly one of them")
     rest = {name: value for name, value in row.items() if name != form}
     inner = row[form] if form == "body" and isinstance(row[form], dict) else {}
-    for key in _BESIDE:
-        if not field and (rest.get(key) or inner.get(key)):
+    for key in () if field else _BESIDE:
+        if rest.get(key) or inner.get(key):
             reject(where, f"a conversation with {key!r}", "turns of text alone")
     if form == "instruction":
         return (*_system(rest, where), _instruction(row, rest, where)), rest

@@ -42,6 +42,8 @@ from spar.tree_file import first_problem, refuse_newer, repair, rewrite
 from spar.tree_file import last_trees as last_trees
 from spar.tree_file import read_trees as read_trees
 from spar.tree_file import stored_trees as stored_trees
+from spar.tree_file import tree_at as tree_at
+from spar.tree_file import tree_file as tree_file
 from spar.tree_file import tree_offsets as tree_offsets
 from spar.types import SearchTree
 

@@ -43,6 +43,7 @@ from spar.train.loop_stages import Models, models_after
 from spar.train.pipeline import (
     Pipeline,
     StageSelection,
+    check_unchanged,
     run_pipeline,
     select_stages,
     with_models,
@@ -50,7 +51,7 @@ from spar.train.pipeline import (
 from spar.train.recipe import MIXES, TrainConfig
 from spar.train.references import with_references
 from spar.train.stage import Stage
-from spar.train.stage_runner import ExecuteStage, check_settings
+from spar.train.stage_runner import ExecuteStage
 from spar.train.status import LoopState, is_trained, read_config, read_loop
 from spar.verification_functions import require_permission
 
@@ -206,14 +207,7 @@ def plan_train(
     pipeline = loop_pipeline(config, folder, overwrite=overwrite)
     first, stages = select_stages(pipeline.stages, selection, overwrite=overwrite)
     if not overwrite:
-        check_settings(
-            folder,
-            pipeline.manifest,
-            pipeline.stage_settings,
-            pipeline.stages[:first],
-            changeable=pipeline.changeable,
-            order=pipeline.stage_order,
-        )
+        check_unchanged(pipeline, first)
     estimated = estimate(config, stages, num_prompts) if stages else None
     missing = missing_requirements(folder, stages)
     hints = _mix_hint(config), _held_out_hint(config), _unused_refiner_hint(config)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pydantic import ValidationError
 
@@ -47,10 +47,7 @@ def read_trees(path: str | Path) -> Iterator[SearchTree]:
         There is no such file. When the stream reaches it: a line that is corrupt, not a tree, or of a
         newer schema version.
     """
-    path = Path(path)
-    path = path / TREES if path.is_dir() else path
-    if not path.is_file():
-        raise UsageError(f"there is no file {path}; expected a run directory or its {TREES}")
+    path = tree_file(path)
     return (_tree(row, f"{path}:{number}") for number, _, row in _rows(path))
 
 
@@ -64,9 +61,7 @@ def last_trees(path: str | Path, progress: Progress | None = None) -> Iterator[S
     progress:
         Called before each tree with its number and the number of all.
     """
-    read_trees(path)  # raises if there is no such file
-    file = Path(path, TREES) if Path(path).is_dir() else Path(path)
-    return _last_trees(file, progress)
+    return _last_trees(tree_file(path), progress)
 
 
 def _last_trees(file: Path, progress: Progress | None) -> Iterator[SearchTree]:
@@ -75,14 +70,28 @@ def _last_trees(file: Path, progress: Progress | None) -> Iterator[SearchTree]:
         for number, start in enumerate(offsets):
             if progress:
                 progress(number, len(offsets))
-            handle.seek(start)
-            try:
-                row = json.loads(handle.readline())
-            except ValueError as error:
-                raise UsageError(
-                    f"{file}: the tree at byte {start} is damaged: {error}; delete the line"
-                ) from error
-            yield _tree(row, f"{file}: the tree at byte {start}")
+            yield tree_at(handle, start)
+
+
+def tree_file(path: str | Path) -> Path:
+    """The file of trees of a run directory, or the file itself; raises `UsageError` where there is none."""
+    path = Path(path)
+    path = path / TREES if path.is_dir() else path
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}; expected a run directory or its {TREES}")
+    return path
+
+
+def tree_at(handle: BinaryIO, start: int) -> SearchTree:
+    """The tree whose line begins at a byte of an open file, as `tree_offsets` has it; raises `UsageError` if it is damaged."""
+    handle.seek(start)
+    try:
+        return SearchTree.from_json(handle.readline())
+    except ValueError as error:
+        reason = first_problem(error) if isinstance(error, ValidationError) else str(error)
+        raise UsageError(
+            f"{handle.name}: the tree at byte {start} is damaged: {reason}; delete the line"
+        ) from error
 
 
 def stored_trees(path: Path) -> dict[str, StoredTree]:

@@ -71,8 +71,8 @@ def run(options: Export) -> None:
         raise UsageError(
             f"--out {options.url!r} is a URL, which --format otlp sends to; {file_format} is written to a file"
         )
-    for run in (options.run, *options.others):
-        _refuse_own_file(options.out, run)
+    for source in (options.run, *options.others):
+        _refuse_own_file(options.out, source)
     if options.others:
         _write_comparison(options)
         return

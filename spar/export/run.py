@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from spar.errors import UsageError
-from spar.store import TREES, read_manifest, read_trees, tree_offsets
+from spar.store import read_manifest, tree_at, tree_file, tree_offsets
 from spar.types import Finding, Message, Node, SearchTree
 from spar.verifiers import verify_prompt
 from spar.view.layout import parent_of
@@ -37,18 +37,11 @@ def find_tree(path: str | Path, prompt_id: str = "") -> SearchTree:
     UsageError
         No tree or several trees match, the file is missing, or a line of it is damaged.
     """
-    path = Path(path)
-    read_trees(path)  # raises if the path is not a run
-    path = path / TREES if path.is_dir() else path
+    path = tree_file(path)
     offsets = tree_offsets(path)
     start = offsets[_match_id(offsets, prompt_id, path)]
     with path.open("rb") as handle:
-        handle.seek(start)
-        try:
-            return SearchTree.from_json(handle.readline())
-        except ValueError as error:
-            reason = one_line(str(error), 200)
-            raise UsageError(f"{path}: the tree at byte {start} is damaged: {reason}") from error
+        return tree_at(handle, start)
 
 
 def annotations_for(directory: str | Path) -> Annotations:

@@ -28,15 +28,14 @@ def evidence(judgement: Judgement) -> tuple[float, float]:
         votes = zip(judgement.verdicts, judgement.probabilities, strict=True)
         parsed = [float(yes) if p is None else p for yes, p in votes if yes is not None]
         return sum(parsed), len(parsed) - sum(parsed)
-    if not judgement.findings and judgement.probability is None and not judgement.num_parsed:
-        return (
-            0.0,
-            1.0,
-        )  # nothing that was asked had an answer: of functions that all crashed, none accepts
     if judgement.findings:
         total = len(judgement.findings) + judgement.has_votes
-    else:
-        total = 1 if judgement.probability is not None else judgement.num_parsed
+    elif judgement.probability is not None:
+        total = 1
+    elif judgement.num_parsed:
+        total = judgement.num_parsed
+    else:  # nothing that was asked had an answer: of functions that all crashed, none accepts
+        return 0.0, 1.0
     return judgement.score * total, (1 - judgement.score) * total
 
 

@@ -132,7 +132,6 @@ class _Search:
         self._start = time.monotonic()
         self._spent = 0
         self._bound = False
-        self._num_refunds = 0
         self._cut_off: list[Expand] = []  # what the budget has cut off the last wave
         self._num_tried: Counter[int | None] = Counter()
         self._closed: set[int | None] = set()  # nodes whose refinement failed for good
@@ -154,12 +153,12 @@ class _Search:
             wave, num_skipped = next(plan), 0
             # A strategy that learns from failures may ask a few times more before it turns to other nodes.
             while num_skipped <= self.settings.budget.responses:
-                was_bound, clipped = self._bound, self._clip(wave)
+                clipped = self._clip(wave)
                 skip = bool(wave) and all(expand.parent in self._closed for expand in wave)
                 if not clipped and not skip:
                     break
                 num_skipped = num_skipped + 1 if skip else 0
-                children = await self._run_as_far(clipped, was_bound=was_bound)
+                children = await self._run_as_far(clipped)
                 if self._solved():
                     return "solved"
                 if self._early is not None:
@@ -169,17 +168,16 @@ class _Search:
             pass
         return "budget" if self._bound else "exhausted"
 
-    async def _run_as_far(self, clipped: Sequence[Expand], *, was_bound: bool) -> tuple[Node, ...]:
+    async def _run_as_far(self, clipped: Sequence[Expand]) -> tuple[Node, ...]:
         """Run a wave as far as the budget goes; what an attempt gives back is spent on what was cut off."""
         children: tuple[Node, ...] = ()
         while True:
-            num_refunds = self._num_refunds
+            spent = self._spent + sum(expand.n for expand in clipped)
             children += await self._run_wave(clipped)
-            if self._num_refunds == num_refunds or (
-                self.settings.stop_rule == "first" and self._solved()
-            ):
+            stopped = self.settings.stop_rule == "first" and self._solved()
+            if self._spent == spent or stopped:
                 return children
-            self._bound = was_bound
+            self._bound = False
             if not (clipped := self._clip(self._cut_off)):
                 return children
 
@@ -231,8 +229,7 @@ class _Search:
             self._check_expand(expand)
         remaining = 0 if self._capped() else self.settings.budget.responses - self._spent
         clipped, self._cut_off = self._clip_to(wave, remaining)
-        asked = sum(expand.n for expand in wave if expand.parent not in self._closed)
-        self._bound = self._bound or sum(expand.n for expand in clipped) < asked
+        self._bound = self._bound or bool(self._cut_off)
         return clipped
 
     def _clip_to(self, wave: Sequence[Expand], remaining: int) -> tuple[list[Expand], list[Expand]]:
@@ -332,7 +329,7 @@ class _Search:
         if fault is not None and fault.is_final:
             if fault.parent in self._closed and fault.usage == Usage():
                 # The wave's other attempts at the node say the same, and cost nothing.
-                self._spent, self._num_refunds = self._spent - 1, self._num_refunds + 1
+                self._spent -= 1
                 return None
             self._closed.add(fault.parent)
         if fault is not None:

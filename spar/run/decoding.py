@@ -34,7 +34,7 @@ from spar.run.resolve import loaded_models, resolve_config
 from spar.run.resume import PromptSource, is_complete, load_summary, refuse_other_prompts
 from spar.run.session import Run
 from spar.run.total_budget import check_total_budget
-from spar.store import MANIFEST, TREES, RunStore, stored_trees, tree_offsets
+from spar.store import MANIFEST, TREES, RunStore, stored_trees, tree_at, tree_offsets
 from spar.types import Prompt, SearchTree
 
 IN_MEMORY = "python"
@@ -65,8 +65,7 @@ class DecodeResult:
         offsets = tree_offsets(path)
         with path.open("rb") as handle:
             for prompt_id in self._ids:
-                handle.seek(offsets[prompt_id])
-                yield SearchTree.from_json(handle.readline())
+                yield tree_at(handle, offsets[prompt_id])
 
     def __len__(self) -> int:
         return len(self._ids)

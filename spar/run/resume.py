@@ -31,6 +31,7 @@ from spar.store import (
     read_summary,
     read_trees,
     stored_trees,
+    tree_at,
     tree_offsets,
 )
 from spar.types import Prompt, SearchTree
@@ -68,8 +69,7 @@ def load_summary(directory: Path, ids: Container[str] | None = None) -> Summary:
         offsets = tree_offsets(path)
         with path.open("rb") as handle:
             for prompt_id in offsets if ids is None else filter(ids.__contains__, offsets):
-                handle.seek(offsets[prompt_id])
-                summary.add(SearchTree.from_json(handle.readline()))
+                summary.add(tree_at(handle, offsets[prompt_id]))
     try:
         earlier = read_summary(directory)
     except SparError:  # killed before it wrote a summary: the time is lost, the trees are not
@@ -113,31 +113,29 @@ def is_complete(directory: Path, config: DecodeConfig, source: PromptSource) -> 
     except ConfigChanged:
         return False
     trees = stored_trees(directory / TREES)
-    _refuse_extended(directory, trees, config, source)
-    prompts = source.resumed(trees).read()
+    prompts = source.resumed(trees)
+    _refuse_extended(directory, trees, config, prompts)
     return len(trees) >= source.count and all(
         prompt.id in trees
         and trees[prompt.id].digest == prompt.digest
         and (trees[prompt.id].answered or "unanswered" not in config.redo)
-        for prompt in prompts
+        for prompt in prompts.read()
     )
 
 
 def _refuse_extended(
     directory: Path, trees: Mapping[str, StoredTree], config: DecodeConfig, source: PromptSource
 ) -> None:
-    if config.total_budget is not None or not any(tree.extended for tree in trees.values()):
+    """Raise `ConfigChanged` where trees of the prompts are those of a total budget, and the settings have none."""
+    ids = {name for name, tree in trees.items() if tree.extended}
+    if config.total_budget is not None or not ids:
         return
-    extended = [prompt.id for prompt in source.resumed(trees).read() if _is_extended(trees, prompt)]
+    extended = [prompt.id for prompt in source.read() if prompt.id in ids]
     if extended:
         raise ConfigChanged(
             f"{directory} holds trees that --total-budget searched further than --budget {config.budget} ({len(extended)}, the first "
             f"is {extended[0]!r}); give --total-budget again, or another --out"
         )
-
-
-def _is_extended(trees: Mapping[str, StoredTree], prompt: Prompt) -> bool:
-    return prompt.id in trees and trees[prompt.id].extended
 
 
 def outdated(store: RunStore, config: DecodeConfig, source: PromptSource) -> list[str]:

@@ -15,7 +15,7 @@ from spar.errors import UsageError
 from spar.infer.rounds import FurtherSearch, RoundResult, grants, round_result
 from spar.infer.summary import responses_spent
 from spar.run.job import Job
-from spar.store import TREES, tree_offsets
+from spar.store import TREES, tree_at, tree_offsets
 from spar.types import SearchTree
 
 
@@ -127,7 +127,6 @@ class _Trees:
     def read(self, prompt_id: str) -> SearchTree | None:
         if self._handle is None or prompt_id not in self._offsets:
             return None
-        self._handle.seek(self._offsets[prompt_id])
-        tree = SearchTree.from_json(self._handle.readline())
+        tree = tree_at(self._handle, self._offsets[prompt_id])
         self.spent[prompt_id] = responses_spent(tree)
         return tree

@@ -22,7 +22,7 @@ from spar.infer.summary import Summary, responses_spent
 from spar.listener import Listener
 from spar.manifest import Manifest
 from spar.plugins import strategy_with
-from spar.store import TREES, RunStore, stored_trees, tree_offsets
+from spar.store import TREES, RunStore, stored_trees, tree_at, tree_offsets
 from spar.types import Node, Prompt, SearchTree, Usage
 
 FOLDER = "drafts"
@@ -173,5 +173,4 @@ class StoredDrafts:
         if prompt_id not in self._offsets:
             return None
         with self._path.open("rb") as handle:
-            handle.seek(self._offsets[prompt_id])
-            return SearchTree.from_json(handle.readline())
+            return tree_at(handle, self._offsets[prompt_id])

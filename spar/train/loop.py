@@ -197,9 +197,8 @@ def _past_stages(config: TrainConfig, run: Path, origin: Origin) -> Sequence[Sta
     }
     widest = config.model_copy(update=changes)
     stages = [*loop_stages(widest, run, replace(origin, iteration=0))]
-    for number in (
-        numbers
-    ):  # a loop that continues another makes its prompts in the iteration that it starts from
+    # A loop that continues another makes its prompts in the iteration that it starts from.
+    for number in numbers:
         stages += start_stages(widest, run, replace(origin, iteration=number))
     by_title = {stage.title: stage for stage in stages}
     return sorted(by_title.values(), key=lambda each: (each.iteration, STAGES.index(each.name)))

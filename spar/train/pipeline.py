@@ -107,14 +107,7 @@ def run_pipeline(
         first, selected = select_stages(stages, selection, overwrite=overwrite)
         if overwrite:
             _delete(pipeline)
-        check_settings(
-            folder,
-            pipeline.manifest,
-            pipeline.stage_settings,
-            stages[:first],
-            changeable=pipeline.changeable,
-            order=pipeline.stage_order,
-        )
+        check_unchanged(pipeline, first)
         if first < len(stages):
             past = pipeline.past_stages()
             titles = [stage.title for stage in past]
@@ -122,6 +115,24 @@ def run_pipeline(
         replace_json(folder / MANIFEST, pipeline.manifest.model_dump())
         for stage in selected:
             run_stage(stage, prepare_and_execute, listener)
+
+
+def check_unchanged(pipeline: Pipeline, first: int) -> None:
+    """Reject settings that differ from those with which the stages before the index `first` have run.
+
+    Raises
+    ------
+    ConfigChanged
+        As `spar.train.stage_runner.check_settings`.
+    """
+    check_settings(
+        pipeline.folder,
+        pipeline.manifest,
+        pipeline.stage_settings,
+        pipeline.stages[:first],
+        changeable=pipeline.changeable,
+        order=pipeline.stage_order,
+    )
 
 
 def with_models(pipeline: Pipeline, models: Iterable[str], note: Callable[[str], None]) -> Pipeline:

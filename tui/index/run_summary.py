@@ -126,11 +126,13 @@ def read_run(directory: Path, parent: Path | None = None) -> RunSummary | None:
         return None
     kind = _kind(directory, config, parent)
     totals, results = read_object(directory / SUMMARY), read_object(directory / RESULTS)
-    state, reason = _state(directory, kind, config, totals, results)
+    given = _answers_given(config, results)
+    state, reason = _state(directory, kind, config, totals, given=given)
+    if given:  # the settings are of no search that was made
+        config = {**config, "strategy": "", "budget": None, "judge": ""}
     unjudged = bool(totals) and not totals.get("solved") and _is_unjudged(directory / TREES)
     is_single = "nodes" in totals and totals["nodes"] == totals.get("trees")
     starts = read_starts(directory)
-    given = _answers_given(config, results)
     shares = _shares(directory, kind, totals, results)
     return RunSummary(
         directory,
@@ -138,9 +140,9 @@ def read_run(directory: Path, parent: Path | None = None) -> RunSummary | None:
         state,
         reason,
         parent,
-        strategy="" if given else _string(config.get("strategy")),
+        strategy=_string(config.get("strategy")),
         single=is_single,
-        budget=None if given else _integer(config.get("budget")),
+        budget=_integer(config.get("budget")),
         models=() if given else tuple(manifest.models.items()),
         trees=_integer(results.get("n") if given else totals.get("trees")),
         expected=None if given else _num_prompts(config, totals, starts),
@@ -156,7 +158,7 @@ def read_run(directory: Path, parent: Path | None = None) -> RunSummary | None:
         date=manifest.created,
         benchmark=_string(results.get("benchmark")) or _string(config.get("benchmark")),
         prompts=_prompts(config),
-        judge="" if kind == "training" or unjudged or given else _string(config.get("judge")),
+        judge="" if kind == "training" or unjudged else _string(config.get("judge")),
         stage=_running_stage(iterations) if kind == "training" and state == "running" else "",
         starts=starts,
         iterations=iterations,
@@ -209,13 +211,14 @@ def _state(
     kind: RunKind,
     config: Mapping[str, Any],
     totals: Mapping[str, Any],
-    results: Mapping[str, Any],
+    *,
+    given: bool,
 ) -> tuple[RunState, str]:
     if is_locked(directory / LOCK):
         return "running", ""
     if kind == "training":
         return _loop_state(directory, config)
-    if _answers_given(config, results):
+    if given:
         return "finished", ""
     if not totals:
         return "stopped", "it did not finish"

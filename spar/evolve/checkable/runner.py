@@ -227,10 +227,8 @@ def _check_directory(directory: Path, config: CheckableConfig, *, overwrite: boo
     if overwrite or not (directory / REPORT).is_file():
         return
     report = read_report(directory)
-    earlier = {**report.settings, "holdout": report.asked_holdout}
-    settings = {**settings_of(config), "holdout": config.holdout}
-    if config.n < report.asked:
-        earlier, settings = {"n": report.asked}, {"n": config.n}
+    earlier = {**report.settings, "n": report.asked, "holdout": report.asked_holdout}
+    settings = {**settings_of(config), "n": min(config.n, report.asked), "holdout": config.holdout}
     changed = [name for name in settings if earlier.get(name) != settings[name]]
     if changed:
         name = changed[0]
