@@ -66,6 +66,7 @@ def test_prompts_of_other_seeds_are_not_replaced_unasked(
     for arguments, message in (
         ((seeds, *common, "--n", 6), "holdout: 2, now 0"),
         ((seeds, *common, "--n", 5, "--holdout", 2), "n: 6, now 5"),
+        ((seeds, *common, "--n", 9, "--holdout", 2), "n: 6, now 9"),
         ((other, *common, "--n", 6, "--holdout", 2), "of other seed prompts"),
     ):
         with pytest.raises(ConfigChanged, match=message):

@@ -228,7 +228,9 @@ def _check_directory(directory: Path, config: CheckableConfig, *, overwrite: boo
         return
     report = read_report(directory)
     earlier = {**report.settings, "n": report.asked, "holdout": report.asked_holdout}
-    settings = {**settings_of(config), "n": min(config.n, report.asked), "holdout": config.holdout}
+    settings = {**settings_of(config), "n": config.n, "holdout": config.holdout}
+    if not config.holdout and config.n > report.asked:
+        settings["n"] = report.asked  # the file grows; with some held out, others would be
     changed = [name for name in settings if earlier.get(name) != settings[name]]
     if changed:
         name = changed[0]

@@ -96,12 +96,14 @@ def test_the_same_prompts_in_any_order(
 
     first = make(seeds, data, tmp_path / "a")
     assert texts(make(shuffled, data, tmp_path / "b")) == texts(first)
-    again = make(seeds, data, tmp_path / "a", n=10)
-    assert texts(again) == texts(first)[:10]
+    assert texts(make(seeds, data, tmp_path / "c", n=10)) == texts(first)[:10]
+    more = make(seeds, data, tmp_path / "a", n=20)
+    assert len(more.prompts) == 20
+    assert texts(more)[:15] == texts(first)
     with pytest.raises(ConfigChanged, match="seed: 0, now 1"):
         make(seeds, data, tmp_path / "a", seed=1)
     other = make(seeds, data, tmp_path / "a", seed=1, overwrite=True)
-    assert not {*texts(other)} & {*texts(first)}
+    assert not {*texts(other)} & {*texts(more)}
 
 
 @pytest.mark.evalharness
