@@ -31,7 +31,7 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
-from spar.errors import RunStopped, UsageError
+from spar.errors import ConfigChanged, RunStopped, UsageError
 from spar.files import PART, FileChanged, LineFile, locked, replace_json
 from spar.manifest import Manifest, refuse_changes, utc_now
 from spar.sanitize import printable
@@ -81,10 +81,12 @@ class RunStore:
         With `fresh`, an earlier run of the same kind is deleted first: its files, and the runs below it that
         have its manifest, such as its drafts. Anything else stays.
 
+        A run without a tree, such as one whose model could not be loaded, takes any configuration.
+
         Raises
         ------
         ConfigChanged
-            The directory has a run with another configuration or other templates.
+            The directory has trees of another configuration or other templates.
         RunLocked
             Another process is writing to the directory.
         UsageError
@@ -291,8 +293,13 @@ def _store_manifest(directory: Path, manifest: Manifest, *, fresh: bool) -> Mani
     if path.exists():
         stored = read_manifest(directory)
         if not fresh:
-            refuse_changes(stored, manifest, directory)
-            return stored
+            try:
+                refuse_changes(stored, manifest, directory)
+            except ConfigChanged:
+                if _has_begun(directory, stored):
+                    raise
+            else:
+                return stored
         refuse_other_kind(stored, manifest.kind, directory)
         for child in directory.iterdir():
             if _is_part(child, stored):
@@ -301,6 +308,19 @@ def _store_manifest(directory: Path, manifest: Manifest, *, fresh: bool) -> Mani
             (directory / name).unlink(missing_ok=True)
     replace_json(path, manifest.model_dump())
     return manifest
+
+
+def _has_begun(directory: Path, manifest: Manifest) -> bool:
+    """Whether a run has anything that another configuration would change: a tree, a reply, results, files of others."""
+    for child in directory.iterdir():
+        if child.name in (MANIFEST, SUMMARY, LOG, LOCK):
+            continue
+        if child.name in RUN_FILES and not child.stat().st_size:
+            continue
+        if _is_part(child, manifest) and not _has_begun(child, manifest):
+            continue
+        return True
+    return False
 
 
 def _is_part(directory: Path, manifest: Manifest) -> bool:

@@ -19,6 +19,7 @@ import spar
 from spar.errors import ConfigChanged, RunLocked, RunStopped, UsageError
 from spar.manifest import Manifest, config_digest
 from spar.store import (
+    CALLS,
     RunStore,
     read_manifest,
     read_summary,
@@ -284,6 +285,25 @@ def test_a_changed_config_is_an_error_with_a_diff(tmp_path: Path) -> None:
     assert ids(tmp_path) == ["a"]
 
 
+@pytest.mark.parametrize("begun", ["", CALLS, "results.json", "drafts"])
+def test_a_run_without_a_tree_takes_another_config(tmp_path: Path, begun: str) -> None:
+    """A misspelt model leaves a run that holds nothing; a reply, a result or a tree of a part is something."""
+    RunStore.open(tmp_path, manifest()).close()
+    RunStore.open(tmp_path / "drafts", manifest()).close()
+    changed = manifest({**CONFIG, "model": "other"})
+    if begun == "drafts":
+        fill(tmp_path / "drafts", "a")
+    elif begun:
+        (tmp_path / begun).write_text("{}\n")
+    if begun:
+        with pytest.raises(ConfigChanged):
+            RunStore.open(tmp_path, changed)
+        return
+    with RunStore.open(tmp_path, changed):
+        assert read_manifest(tmp_path) == changed
+        assert not (tmp_path / "drafts").exists()
+
+
 def test_a_folder_is_the_same_however_it_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,7 +315,9 @@ def test_a_folder_is_the_same_however_it_is_named(
 
     def start(model: str) -> None:
         config = {"model": "", "judge": {"actor_model": model}}
-        RunStore.open(tmp_path / "run", Manifest(spar_version="0", config=config)).close()
+        with RunStore.open(tmp_path / "run", Manifest(spar_version="0", config=config)) as store:
+            if not store.trees:
+                store.append(tree("a"))
 
     start("models/a")
     for name in (str(tmp_path / "models" / "a"), "./models/a/", "link/a"):

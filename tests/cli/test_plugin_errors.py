@@ -23,6 +23,8 @@ def plan(roots, config):
     yield [1 / 0]
 def refine(prompt, node):
     raise RuntimeError
+def short(response):
+    return True
 """
 
 
@@ -44,10 +46,11 @@ def fails(
         (["--judge", "MODULE:judge"], "MODULE:helper raised KeyError: '' ("),
         (["--judge", "MODULE:later"], "MODULE:later raised FileNotFoundError: "),
         (["--strategy", "MODULE:plan"], "MODULE:plan raised ZeroDivisionError: division by zero ("),
+        (["--judge", "MODULE:short"], "MODULE:short raised TypeError: short() takes 1 positional"),
         (["--judge", "BROKEN:judge"], "BROKEN raised ModuleNotFoundError: No module named"),
         (["--judge", "UNREADABLE:judge"], "UNREADABLE.py, line 1: "),
     ],
-    ids=["judge", "async", "strategy", "import", "syntax"],
+    ids=["judge", "async", "strategy", "parameters", "import", "syntax"],
 )
 def test_an_exception_of_a_plugin_is_one_line_with_its_place(
     flags: list[str],
