@@ -16,11 +16,13 @@ import json
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.answers import Fault, Script, answer, error_body, events_of, model_list, spoil
+from spar.infer.engines.openai.retry import MIN_ATTEMPTS
+from tests.answers import WITHOUT_TEXT, Fault, Script, answer, error_body, events_of, model_list, spoil
 
 _NO_RESPONSES: dict[Fault, bytes] = {
     "noise": b"\x00\xff not a response\r\n\r\n",
@@ -68,6 +70,8 @@ class ScriptedServer:
     """Maximum number of concurrent requests so far."""
     connections: set[_Connection] = field(default_factory=set)
     _dice: random.Random = field(default_factory=random.Random)
+    _without_text: Counter[str] = field(default_factory=Counter)
+    """A request to the replies without a text that it got in a row."""
     _loop: asyncio.AbstractEventLoop | None = None
     _thread: threading.Thread | None = None
 
@@ -110,11 +114,23 @@ class ScriptedServer:
             self._thread.join(30)
             self._thread = None
 
-    def draw_fault(self) -> Fault | None:
-        """The fault of the next request, None for a proper answer."""
-        if self._dice.random() >= self.script.fault_share:
-            return None
-        return self._dice.choice(self.script.faults)
+    def draw_fault(self, body: dict[str, Any]) -> Fault | None:
+        """The fault of the next request, None for a proper answer.
+
+        A request gets no more replies without a text in a row than pass for a fault: one more, and its prompt would
+        be given up as one that a content filter stops.
+        """
+        fails = self._dice.random() < self.script.fault_share
+        fault = self._dice.choice(self.script.faults) if fails else None
+        request = json.dumps(body, sort_keys=True)
+        if fault not in WITHOUT_TEXT:
+            self._without_text.pop(request, None)
+            return fault
+        self._without_text[request] += 1
+        if self._without_text[request] < MIN_ATTEMPTS:
+            return fault
+        del self._without_text[request]
+        return None
 
     def _run(self, ready: threading.Event) -> None:
         loop = asyncio.new_event_loop()
@@ -206,7 +222,7 @@ class _Connection(asyncio.Protocol):
         if server.keep:
             server.seen.append(seen)
         server.on_request(server.num_requests)
-        seen.fault = server.draw_fault()
+        seen.fault = server.draw_fault(seen.body)
         full = server.script.slots and server.active >= server.script.slots
         if seen.fault is None and full:
             seen.fault = "429"
