@@ -37,9 +37,7 @@ TRANSIENT_FAULTS: tuple[Fault, ...] = (
     *get_args(Odd),
 )
 """Everything after which the same request is answered in full, but for what takes a time-out to notice."""
-WITHOUT_TEXT: frozenset[Fault] = frozenset(
-    {"empty", "null", "list", "text", "message", "nameless"}
-)
+WITHOUT_TEXT: frozenset[Fault] = frozenset({"empty", "null", "list", "text", "message", "nameless"})
 """What a content filter might send: the prompt of a request that gets four of these in a row is given up."""
 
 

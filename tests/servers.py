@@ -22,7 +22,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from spar.infer.engines.openai.retry import MIN_ATTEMPTS
-from tests.answers import WITHOUT_TEXT, Fault, Script, answer, error_body, events_of, model_list, spoil
+from tests.answers import (
+    WITHOUT_TEXT,
+    Fault,
+    Script,
+    answer,
+    error_body,
+    events_of,
+    model_list,
+    spoil,
+)
 
 _NO_RESPONSES: dict[Fault, bytes] = {
     "noise": b"\x00\xff not a response\r\n\r\n",

@@ -85,7 +85,9 @@ class NodeFacts:
             self._find_outcome()
 
     def _find_outcome(self) -> None:
-        self.outcome = outcome_of(self.tree, self.annotations.check)
+        self.outcome = outcome_of(
+            self.tree, self.annotations.check, graded=self.annotations.grade_of(self.tree)
+        )
 
     def _find_out(self, node: Node) -> None:
         if id(node) in self._facts:

@@ -65,7 +65,7 @@ class RunView:
 
     def __init__(self, path: Path, index: TreeIndex, annotations: Annotations) -> None:
         self.path, self.index = path, index
-        self.annotations = Annotations(index.check, annotations.render)
+        self.annotations = Annotations(index.check, annotations.render, index.graded)
         self.marks = MarkBook(path)
         """Stars and notes."""
         self.shown, self.sort = Filter(), Sort("number")

@@ -28,7 +28,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from spar.listener import Broadcast, Listener, LogListener
-from spar.serve.errors import ApiError
+from spar.serve.errors import ApiError, unexpected_error
 from spar.serve.http import (
     EventStream,
     JsonResponse,
@@ -189,6 +189,9 @@ class _Server:
         except ClientDisconnect:
             self._count(CLIENT_LEFT, start)
             return Response(status_code=CLIENT_LEFT)
+        except Exception as error:
+            self._count(500, start)
+            raise unexpected_error(error) from error
         if not isinstance(response, EventStream):  # a stream counts itself at its end
             self._count(response.status_code, start)
         return response

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,6 +58,12 @@ def invalid(message: str, param: str | None = None, code: str = "invalid_value")
 def model_not_found(message: str) -> ApiError:
     """No search is offered under this id: status 404."""
     return ApiError(404, message, "model_not_found", param="model")
+
+
+def unexpected_error(error: Exception) -> ApiError:
+    """An error of spar itself, or of a plug-in; the log has it."""
+    logging.getLogger("uvicorn.error").error("a search failed", exc_info=error)
+    return server_error(500, f"unexpected error: {type(error).__name__}", "internal_error")
 
 
 def server_error(status: int, message: str, code: str, *, retry: bool = True) -> ApiError:

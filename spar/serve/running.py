@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 
-from spar.serve.errors import ApiError
+from spar.serve.errors import ApiError, unexpected_error
 from spar.serve.offers import answers_once
 from spar.serve.reply import Chunks, GrowingAnswer, event, pieces, progress_line, text_of
 from spar.serve.searching import Answer, Job, SearchService
@@ -73,9 +73,10 @@ class RunningReply:
         try:
             answers = await self._task
             rests = [each.finish(text_of(a)) for each, a in zip(growing, answers, strict=True)]
-        except ApiError as error:
-            self.status = error.status
-            yield event(error.content)
+        except Exception as error:
+            failure = error if isinstance(error, ApiError) else unexpected_error(error)
+            self.status = failure.status
+            yield event(failure.content)
         else:
             for index, (answer, rest) in enumerate(zip(answers, rests, strict=True)):
                 for piece in pieces(rest):

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from spar.serve.errors import ApiError, invalid
 from spar.types import Finding
@@ -56,7 +56,7 @@ class AnswerFormat:
         """The format held against a response."""
         words = "an object" if self.schema is None else "as the schema says"
         try:
-            reason = self.fault(json.loads(response))
+            reason = self.fault(json.loads(response, parse_constant=_refuse))
         except (ValueError, RecursionError) as error:
             reason = f"not JSON: {error}"
         return Finding(
@@ -65,6 +65,10 @@ class AnswerFormat:
             met=not reason,
             found=" ".join(reason.split())[:_SHOWN],
         )
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def extract_json(text: str) -> str:
@@ -122,19 +126,27 @@ def _checker(schema: Mapping[str, Any]) -> Fault:
         base, {name: steps.counted(check) for name, check in keywords.items()}
     )
 
-    def fault(value: Any, limit: int = MAX_STEPS) -> str:
+    def check(value: Any, limit: int, part: Mapping[str, Any] = plain) -> str:
         steps.left = limit
         try:
-            error = jsonschema.exceptions.best_match(
-                _validator(validator, plain).iter_errors(value)
-            )
+            checking = _validator(validator, plain).evolve(schema=part)
+            error = jsonschema.exceptions.best_match(checking.iter_errors(value))
         except _TooComplex as reason:
             return str(reason)
         return "" if error is None else f"{error.json_path}: {error.message}"
 
+    def fault(value: Any) -> str:
+        try:
+            return check(value, MAX_STEPS)
+        except (Unresolvable, *_WRONG_SCHEMA) as error:  # what only this value brings up
+            return f"the schema cannot be checked: {type(error).__name__}: {error}"
+
     try:
         base.check_schema(plain)
-        fault(None, _FIRST_STEPS)
+        check(None, _FIRST_STEPS)
+        if "$id" not in _keys(plain):  # references are relative to it
+            for reference in set(_references(plain)):
+                check(None, _FIRST_STEPS, {"$ref": reference})
     except jsonschema.exceptions.SchemaError as error:
         raise _refused(f"{error.json_path}: {error.message}"[:_SHOWN]) from error
     except RecursionError as error:
@@ -190,6 +202,15 @@ def _without_dialect(schema: Any) -> Any:
     if isinstance(schema, Mapping):
         return {k: _without_dialect(v) for k, v in schema.items() if k != "$schema"}
     return [_without_dialect(item) for item in schema] if isinstance(schema, list) else schema
+
+
+def _references(schema: Any) -> Iterator[str]:
+    if isinstance(schema, dict):
+        if isinstance(reference := schema.get("$ref"), str):
+            yield reference
+        schema = list(schema.values())
+    for value in schema if isinstance(schema, list) else ():
+        yield from _references(value)
 
 
 def _keys(schema: Any) -> Iterator[str]:

@@ -234,6 +234,8 @@ class SearchService:
                     self._prepared[offer] = await self.session.prepare_async(**_changes(offer))
                 except (EngineError, UsageError, RunStopped) as error:
                     raise _api_error(error, search) from error
+                greedy = self.offers.greedy()  # requests with tools need it, whenever they come
+                self._prepared.move_to_end(greedy)
                 while len(self._prepared) > MAX_PREPARED:
                     self._prepared.popitem(last=False)
             self._prepared.move_to_end(offer)

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from types import FrameType
 
 import uvicorn
 
@@ -115,6 +116,11 @@ class _Server(uvicorn.Server):
             ) from error
         if self.started:
             self.on_started()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Finish; at once where a signal came before, which uvicorn does on SIGINT alone."""
+        self.force_exit = self.force_exit or self.should_exit
+        super().handle_exit(sig, frame)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -41,6 +41,12 @@ class Annotations:
     """Checks the prompt's constraints; None without verifiers."""
     render: PromptRenderer | None = None
     """Renders the prompt of a node; None without templates."""
+    graded: Callable[[str], bool | None] | None = None
+    """Whether the answer to a prompt passes by an evaluation, which counts more than `check`; None where it is unknown."""
+
+    def grade_of(self, tree: SearchTree) -> bool | None:
+        """Whether an evaluation passed the tree's answer; None without one."""
+        return self.graded(tree.prompt.id) if self.graded else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,7 @@ def node_sections(
     """The sections of a node: the verdicts on it, what changed against its parent, then the rest."""
     truth = tuple(annotations.check(tree, node)) if annotations.check else ()
     return [
-        _verdict(tree, node, truth),
+        _verdict(tree, node, _truth(tree, node, annotations, truth)),
         *_constraints(node, truth),
         *_change(tree, node, colour=colour),
         *text_sections(node),
@@ -148,13 +154,22 @@ def truth_text(right: bool | None, judgement: Judgement | None, gate: float) -> 
 
 
 def node_truth(tree: SearchTree, node: Node, annotations: Annotations) -> bool | None:
-    """Whether a node's response is right by ground truth; None without a verifier."""
-    findings = annotations.check(tree, node) if annotations.check else ()
+    """Whether a node's response is right by ground truth; None without a verifier and an evaluation."""
+    return _truth(
+        tree, node, annotations, annotations.check(tree, node) if annotations.check else ()
+    )
+
+
+def _truth(
+    tree: SearchTree, node: Node, annotations: Annotations, findings: Sequence[Finding]
+) -> bool | None:
+    grade = annotations.grade_of(tree) if node.id == tree.selected else None
+    if grade is not None:
+        return grade
     return all(finding.met for finding in findings) if findings else None
 
 
-def _verdict(tree: SearchTree, node: Node, truth: Sequence[Finding]) -> Section:
-    right = all(finding.met for finding in truth) if truth else None
+def _verdict(tree: SearchTree, node: Node, right: bool | None) -> Section:
     lines = [verdict_text(node.judgement, tree.gate)]
     if known := truth_text(right, node.judgement, tree.gate):
         lines.append(known.append(" (ground truth)", style=PALETTE["note"]))

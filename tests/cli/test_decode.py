@@ -439,8 +439,17 @@ def test_help_is_instant() -> None:
         "sys.argv = ['spar', '--help']\n"
         "runpy.run_module('spar', run_name='__main__')\n"
     )
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
-    assert set(run.stderr.split()) <= {"annotated_doc", "click", "shellingham", "spar", "typer", "typing_extensions"}
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert set(run.stderr.split()) <= {
+        "annotated_doc",
+        "click",
+        "shellingham",
+        "spar",
+        "typer",
+        "typing_extensions",
+    }
 
 
 def test_doctor_names_what_is_missing() -> None:

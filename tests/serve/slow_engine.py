@@ -37,3 +37,8 @@ class WaitingEngine(FakeEngine):
 def open_slow(*_: Any) -> FakeEngine:
     """An engine that takes half a second for each reply."""
     return FakeEngine(scripted_reply, latency=SECONDS)
+
+
+def open_stuck(*_: Any) -> FakeEngine:
+    """An engine that replies to nothing."""
+    return WaitingEngine()

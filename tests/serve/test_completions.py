@@ -372,3 +372,12 @@ def test_plug_ins_are_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             assert served.tree(response.headers["x-spar-tree"]).strategy == path
         other = "spar.infer.strategies.bfs:SPEC-3/tiny"
         assert served.post(asking(model=other)).status_code == 404
+
+
+def test_greedy_is_kept_however_many_searches_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests with tools are answered by it, whenever they come."""
+    monkeypatch.setattr("spar.serve.searching.MAX_PREPARED", 2)
+    with serving() as served:
+        for budget in range(1, 5):
+            assert served.post(asking(spar={"budget": budget})).status_code == 200
+        assert served.service.greedy[1].config.strategy == "greedy"

@@ -125,6 +125,9 @@ def test_only_a_fence_around_everything_is_taken_off(text: str, inner: str) -> N
         ({"type": "string", "pattern": "^a+$"}, '"ab"', "does not match"),
         ({"$defs": {"n": {"type": "null"}}, "$ref": "#/$defs/n"}, "null", ""),
         ({}, "1", ""),
+        ({}, '{"a": NaN}', "not JSON"),
+        ({}, "-Infinity", "not JSON"),
+        ({"multipleOf": 0.1}, "1" + "0" * 400, "the schema cannot be checked: OverflowError"),
     ],
 )
 def test_what_a_schema_finds(schema: Any, response: str, found: str) -> None:
@@ -159,6 +162,8 @@ def nested(levels: int) -> dict[str, Any]:
         {"patternProperties": {"(a+)+$": {}}},
         {"properties": 5},
         {"minimum": "x"},
+        {"properties": {"a": {"$ref": "#/definitions/x"}}, "$defs": {"x": {}}},
+        {"items": {"anyOf": [{"$ref": "http://127.0.0.1:9/schema.json"}]}},
     ],
 )
 def test_a_schema_that_cannot_be_checked_is_refused(schema: Any) -> None:

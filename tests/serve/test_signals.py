@@ -93,6 +93,29 @@ def test_sigterm_finishes_what_is_in_flight(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_second_sigterm_ends_it_at_once(tmp_path: Path) -> None:
+    """It does not wait for the replies in flight, of which this engine has none in a minute."""
+    never = ("--engine", "tests.serve.slow_engine:open_stuck", "--strategy", "greedy")
+    with command(tmp_path / "out", *never) as (process, url):
+        body = asking(model="greedy/tiny")
+
+        def ask() -> None:
+            with pytest.raises(httpx.HTTPError):
+                httpx.post(f"{url}/chat/completions", json=body, timeout=30).raise_for_status()
+
+        asker = threading.Thread(target=ask)
+        asker.start()
+        while httpx.get(f"{url.removesuffix('/v1')}/health").json()["trees_running"] < 1:
+            pass
+        process.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
+        process.send_signal(signal.SIGTERM)
+        process.wait(15)
+        asker.join()
+
+
+@pytest.mark.slow
 def test_a_server_that_was_killed_goes_on_in_its_directory(tmp_path: Path) -> None:
     """What was answered before `kill -9` is stored, and the next server appends to the same run."""
     for _ in range(2):

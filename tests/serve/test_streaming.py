@@ -116,6 +116,30 @@ def test_an_engine_that_fails_on_the_way() -> None:
     assert end == "[DONE]"
 
 
+@pytest.mark.parametrize("streams", [True, False])
+def test_an_error_of_a_plug_in_is_an_error_of_the_api(
+    streams: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A stream says so and ends, another reply is a 500; both are counted, and the log has the exception."""
+
+    def reply(request: Request) -> str:
+        raise ZeroDivisionError("by nothing")
+
+    with serving(FakeEngine(reply)) as served:
+        if streams:
+            response, lines = stream(served, asking())
+            *_, error, end = data_of(lines)
+            assert end == "[DONE]"
+        else:
+            response = served.post(asking())
+            error = response.json()
+        wait_for(lambda: 'spar_requests_total{status="500"} 1.0' in served.get("/metrics").text)
+    assert response.status_code == (200 if streams else 500)
+    assert error["error"]["code"] == "internal_error"
+    assert error["error"]["message"] == "unexpected error: ZeroDivisionError"
+    assert "ZeroDivisionError: by nothing" in capfd.readouterr().err
+
+
 def test_what_is_known_before_a_stream_has_a_status(served: Served) -> None:
     """No stream of an error with status 200."""
     for fields, status in (({"model": "nothing"}, 404), ({"spar": {"judge": "verifier"}}, 400)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,14 @@ from spar.record.outcomes import outcome_of
 from spar.record.run_log import start_line
 from spar.record.run_outcomes import RunOutcomes
 from spar.types import Finding, Node, SearchTree
-from spar.view.node_detail import Annotations
+from spar.view.node_detail import Annotations, node_sections
 from tests.tui.driving import browser, cursor, is_idle, screen_text, until
 from tests.tui.samples import append, failed_tree, node, prompt, solved_tree, trees, write_run
 from tests.tui.tree_files import finish, tree, write
 from tui.index.failing_types import BITS, FailingTypes
 from tui.index.rows import Authority, Filter
 from tui.index.run_index import TreeIndex
+from tui.node_facts import NodeFacts
 from tui.tables.dashboard import (
     RunProgress,
     bar,
@@ -172,6 +174,28 @@ def test_totals_follow_an_evaluation_that_is_written_later(tmp_path: Path) -> No
         1,
         1,
     )
+
+
+def test_an_evaluation_counts_more_than_a_check_of_its_own(tmp_path: Path) -> None:
+    """In a tree as in the table: a task may have several verdicts, of which one decides."""
+    run = write_run(tmp_path / "run", [solved_tree(0)])
+    row = {"id": "prompt-0", "passed": True, "verdicts": []}
+    (run / "examples.jsonl").write_text(f"{json.dumps(row)}\n")
+    index = TreeIndex.open(run)
+    finish(index)
+    assert index.row(0).truth is True
+    one = index.tree(0)
+    annotations = Annotations(
+        lambda *_: [Finding(type="strict", constraint="s", met=False)], None, index.graded
+    )
+    facts = NodeFacts(one, annotations)
+    assert facts.work(60)
+    rights = {each.id: fact.right for each in one.nodes if (fact := facts.of(each))}
+    assert rights == {each.id: each.id == one.selected for each in one.nodes}
+    assert facts.outcome is not None and facts.outcome.after.truth is True
+    answer = next(each for each in one.nodes if each.id == one.selected)
+    verdict, *_ = node_sections(one, answer, annotations)
+    assert "right (ground truth)" in verdict.raw
 
 
 QUESTIONS = (

@@ -489,6 +489,13 @@ def test_rows_that_two_runs_share(tmp_path: Path) -> None:
     assert shared_rows(left, right) == [(0, 3), (1, 1)]
 
 
+def test_of_two_trees_of_a_prompt_the_last_is_shared(tmp_path: Path) -> None:
+    """A round of `--total-budget` appends the new one, and removes the old one at its end."""
+    left = summarised(write(tmp_path / "left.jsonl", tree("a"), tree("b"), tree("a")))
+    right = summarised(write(tmp_path / "right.jsonl", tree("b"), tree("b"), tree("a")))
+    assert shared_rows(left, right) == [(1, 1), (2, 2)]
+
+
 def test_a_broken_reference_is_no_answer() -> None:
     """A tree whose answer does not exist has no score, no judgement and no ground truth."""
     odd = tree("a").model_copy(update={"selected": 9})

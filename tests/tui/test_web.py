@@ -28,7 +28,9 @@ from tests.export.pages import read_live_page, searched, story_run, strings
 from tests.export.samples import write_three
 from tests.train.trees import make_tree, write_run
 from tests.view.test_text import unseen
+from tui.index.run_index import TreeIndex
 from tui.web.catalogue import Catalogue
+from tui.web.live_run import CHECK_SECONDS, LiveRun
 from tui.web.server import HOST, PageServer
 
 Reply = tuple[int, dict[str, str], str]
@@ -84,6 +86,26 @@ def done(server: PageServer, run: str) -> dict[str, Any]:
 
     values: dict[str, Any] = wait_for(read)
     return values
+
+
+def test_a_run_without_a_tree_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file is looked at now and then, not all the time."""
+    run = write_run(tmp_path / "empty")
+    (run / TREES).write_bytes(b"")
+    looks = []
+    refresh = TreeIndex.refresh
+
+    def look(self: TreeIndex) -> bool:
+        looks.append(1)
+        return refresh(self)
+
+    monkeypatch.setattr(TreeIndex, "refresh", look)
+    served = LiveRun(run, annotations_for)
+    time.sleep(1)
+    served.close()
+    assert 1 <= len(looks) <= 2 + 1 / CHECK_SECONDS
 
 
 @pytest.fixture

@@ -275,14 +275,16 @@ class TreeIndex:
 
 def shared_rows(first: TreeIndex, *others: TreeIndex) -> list[tuple[int, ...]]:
     """The rows in each run of the prompts that all have, in the order of the first run, as far as known."""
-    places = []
-    for other in others:
-        ids = other.ids()
-        rows = {ids[number]: number for number in range(len(ids) - 1, -1, -1)}
-        rows.pop(NO_ID, None)
-        places.append(rows)
-    return [
+    own, *places = map(_last_rows, (first, *others))
+    return sorted(
         (n, *(rows[key] for rows in places))
-        for n, key in enumerate(first.ids())
+        for key, n in own.items()
         if all(key in rows for rows in places)
-    ]
+    )
+
+
+def _last_rows(index: TreeIndex) -> dict[int, int]:
+    """The `hash` of a prompt's id to its row: of two trees of one prompt the last counts (`spar.store`)."""
+    rows = {key: number for number, key in enumerate(index.ids())}
+    rows.pop(NO_ID, None)
+    return rows

@@ -141,7 +141,7 @@ class LiveRun:
                 continue
             has_new = self._read_rows()
             self._done = not has_new and not is_changed
-            if self._done:
+            if not has_new:
                 self._closed.wait(CHECK_SECONDS)
 
     def _read_rows(self) -> bool:

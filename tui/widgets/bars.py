@@ -125,6 +125,7 @@ class SearchBar(Horizontal):
             return
         self._regex = not self._regex
         self.query_one("#mode", Label).update(self._mode())
+        self.post_message(self.Changed(self.query_one(Input).value, regex=self._regex))
 
     def _mode(self) -> Text:
         if not self._has_regex:
