@@ -12,6 +12,7 @@ import pytest
 
 from spar.errors import UsageError
 from spar.infer.engines.hf import HfEngine
+from spar.models.loading import is_finite
 from spar.pretrained import check_model_folder, load_pretrained_model, load_pretrained_tokenizer
 from tests.requires import requires
 
@@ -153,3 +154,14 @@ def test_tied_weights_and_other_heads_are_accepted(tiny_model: Path, tmp_path: P
     )
     loaded = load_pretrained_model(str(model))
     assert loaded.get_output_embeddings().weight is loaded.get_input_embeddings().weight
+
+
+@pytest.mark.parametrize("name", ["float32", "bfloat16", "float8_e4m3fn", "float8_e5m2"])
+@pytest.mark.model
+def test_weights_of_any_format_are_checked(name: str) -> None:
+    """Those of FP8 checkpoints too, of which torch finds no extremes."""
+    torch = pytest.importorskip("torch")
+    weights = torch.tensor([1.0, -2.0, 0.5])
+    assert is_finite(weights.to(getattr(torch, name)))
+    weights[1] = float("nan")
+    assert not is_finite(weights.to(getattr(torch, name)))

@@ -134,7 +134,10 @@ def test_llama3_8b_is_the_papers() -> None:
         ("single-80gb", {"deepspeed", "micro_batch"}),
         (
             "lora-24gb",
-            {"learning_rate", "method", "lora", "deepspeed", "micro_batch", "checkpoint_steps"},
+            {
+                *("learning_rate", "method", "lora", "deepspeed", "micro_batch"),
+                *("checkpoint_steps", "save_dtype"),
+            },
         ),
     ],
 )

@@ -62,6 +62,11 @@ class EngineCore(Protocol):
         """Rows in the batch."""
         ...
 
+    @property
+    def decoding(self) -> int:
+        """Those of them that get a token in a step: others wait for memory."""
+        ...
+
     def admit(self, pending: Sequence[PendingRequest]) -> list[Finished]:
         """Add rows; returns those that finished at once, such as prompts that are too long."""
         ...
@@ -182,7 +187,7 @@ class Batcher:
         finished = self._core.admit(admitted) if admitted else []
         if self._core.running:
             self.steps += 1
-            self.row_steps += self._core.running
+            self.row_steps += self._core.decoding
             finished += self._core.step()
         for pending, result in finished:
             self._admitted.discard(pending)

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from typing import Literal
 
 from spar.infer.cut_replies import count_cut
@@ -59,16 +60,35 @@ def verdict_probability(reply: Completion, response: str = "") -> float | None:
     span = find_verdict(reply.text, response)
     if span is None:
         return None
-    # The tokens may hold more than the text: special tokens, thinking. A character that is split over
-    # tokens makes them differ from it; then the verdict is looked for in the tokens themselves.
-    tokens, end = "".join(token.token for token in reply.logprobs), 0
-    offset = tokens.rfind(reply.text)
-    at = (offset + span[0], 0) if offset >= 0 else find_verdict(tokens, response)
-    for token in reply.logprobs if at else ():
-        end += len(token.token)
-        if at and end > at[0]:
-            return _share_of_yes(token.top)
+    tokens = [token.token for token in reply.logprobs]
+    place = _place_in_tokens(tokens, reply.text, span[0], response)
+    if place is not None:
+        return _share_of_yes(reply.logprobs[place].top)
     return float(bool(parse_verdict(reply.text, response)))
+
+
+def _place_in_tokens(tokens: Sequence[str], text: str, start: int, response: str) -> int | None:
+    """Index of the token that holds the character at `start` of the text; None where it cannot be found.
+
+    The tokens may hold more than the text: special tokens, thinking. A token of SentencePiece that is decoded alone has
+    lost the space before it, so spaces do not count where the text is not found with them. A character that is split over tokens makes
+    them differ from the text; then the verdict is looked for in the tokens themselves.
+    """
+    for strip in (False, True):
+        pieces = ["".join(token.split()) for token in tokens] if strip else tokens
+        whole, before = (
+            ("".join(each.split()) if strip else each) for each in (text, text[:start])
+        )
+        if whole and (offset := "".join(pieces).rfind(whole)) >= 0:
+            return _token_at(pieces, offset + len(before))
+    found = find_verdict("".join(tokens), response)
+    return _token_at(tokens, found[0]) if found else None
+
+
+def _token_at(tokens: Sequence[str], position: int) -> int | None:
+    """Index of the token that holds the character at a position of all of them joined."""
+    ends = accumulate(map(len, tokens))
+    return next((index for index, end in enumerate(ends) if end > position), None)
 
 
 def _share_of_yes(top: Mapping[str, float]) -> float | None:

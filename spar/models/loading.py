@@ -193,5 +193,7 @@ def is_finite(tensor: Any) -> bool:
 
     if not tensor.is_floating_point() or not tensor.numel():
         return True
+    if tensor.element_size() == 1:  # torch has no extremes of FP8
+        tensor = tensor.to(torch.bfloat16)
     least, largest = torch.aminmax(tensor)
     return bool(torch.isfinite(least) & torch.isfinite(largest))

@@ -65,6 +65,15 @@ def model_stamps(deployment: Deployment) -> dict[str, str]:
     return {name: _stamp(local_files(name)) for name in (deployment.model, *deployment.adapters)}
 
 
+def stamps_once_opened(deployment: Deployment, before: Mapping[str, str]) -> dict[str, str]:
+    """The stamps of what an engine has opened: a hub's model was downloaded meanwhile, or replaced by a later revision.
+
+    A folder of one's own was read as it was before: what has changed since is not what was loaded.
+    """
+    after = model_stamps(deployment)
+    return {name: before[name] if Path(name).exists() else after[name] for name in after}
+
+
 def _stamp(place: Path | None) -> str:
     """A digest of the names, sizes and times of a model's files; "" where they are not on this machine."""
     if place is None:

@@ -14,7 +14,7 @@ from spar.infer.engine import Deployment, Engine, NoteCallback
 from spar.infer.engine_wrappers import AdapterEngine, InstrumentedEngine, MissingEngine, stats
 from spar.infer.response_cache import FROM_CACHE, CachedEngine, ResponseCache
 from spar.plugins import ENGINES
-from spar.run.cached_engine import cached_engine, model_stamps, open_cache
+from spar.run.cached_engine import cached_engine, model_stamps, open_cache, stamps_once_opened
 from spar.run.resolve import deployments, engine_label, pick_engine
 from spar.run.sampling import chat_template_args
 from spar.types import ROLES, Role
@@ -114,6 +114,8 @@ class Engines:
         spec = ENGINES.spec(name)
         stamps = model_stamps(needed) if spec.loads_models else {}
         opened = spec.open(needed, self.config, self.note)
+        if spec.loads_models:
+            stamps = stamps_once_opened(needed, stamps)
         engine = self.opened[needed] = InstrumentedEngine(opened, stamps=stamps)
         if self.closed:  # the run was cancelled while this model was loading, in another thread
             self.opened.pop(needed, None)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import errno
+import json
 import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,8 +30,13 @@ from spar.train.usable import Usable, select_usable
 from spar.train.weights import load_model, load_tokenizer, save_final, to_fp32
 
 PRESETS = Path(__file__).parents[1] / "recipes" / "deepspeed"
-
-
+_GATHER = (
+    "stage3_gather_16bit_weights_on_model_save",
+    "gather_16bit_weights_on_model_save",
+)
+"""DeepSpeed's names, the present one first, of what collects the weights that ZeRO-3 has divided."""
+_ROUTER_LOSS = "router_aux_loss_coef"
+"""TRL's name for the weight of a mixture of experts' load-balancing loss."""
 S = TypeVar("S", bound=TrainerSettings)
 
 
@@ -140,7 +147,12 @@ def start_training(
         if num_thinking and context.main:
             say(f"{settings.data}: thinking is removed from the replies of {num_thinking} examples")
         trl = import_trl()
-        trl_arguments = getattr(trl, config)(**trainer_arguments(settings, context), **arguments)
+        trl_config = getattr(trl, config)
+        if _ROUTER_LOSS in signature(trl_config).parameters:
+            arguments[_ROUTER_LOSS] = (
+                0.0  # the loss is the documented one, of a mixture of experts too
+            )
+        trl_arguments = trl_config(**trainer_arguments(settings, context), **arguments)
         tokenizer = load_tokenizer(settings.model)
         ChatTemplate(tokenizer).check(settings.model, [settings.chat_template_args])
         model = load_model(settings, bf16=context.bf16, on_gpu=context.on_gpu)
@@ -200,7 +212,7 @@ def trainer_arguments(settings: TrainerSettings, context: TrainingContext) -> di
         "save_total_limit": None,  # `progress` deletes old checkpoints: transformers would delete any
         "report_to": _reporters(settings),
         "disable_tqdm": True,
-        "deepspeed": str(deepspeed_file(settings.deepspeed)) if settings.deepspeed else None,
+        "deepspeed": str(gathering(settings)) if settings.deepspeed else None,
         "ddp_backend": "gloo" if context.processes > 1 and not context.on_gpu else None,
         "ddp_find_unused_parameters": False,
         "ddp_timeout": GROUP_SECONDS,
@@ -232,6 +244,20 @@ def deepspeed_file(name: str) -> Path:
             return path
     shipped = ", ".join(sorted(path.stem for path in PRESETS.glob("*.json")))
     raise UsageError(f"deepspeed {name!r}: no such file, nor a preset ({shipped})")
+
+
+def gathering(settings: TrainerSettings) -> Path:
+    """The DeepSpeed configuration of a training, which must have its weights collected where they are divided."""
+    path = deepspeed_file(settings.deepspeed)
+    try:
+        zero = json.loads(path.read_text(encoding="utf-8")).get("zero_optimization", {})
+    except (ValueError, AttributeError):
+        return path  # DeepSpeed says what is wrong with it
+    if settings.method == "full" and zero.get("stage") == 3 and not any(map(zero.get, _GATHER)):
+        raise UsageError(
+            f"{path}: set zero_optimization.{_GATHER[0]} to true; without it ZeRO-3 would write no weights"
+        )
+    return path
 
 
 def check_lengths(lengths: Sequence[int], settings: TrainerSettings, context: int | None) -> int:

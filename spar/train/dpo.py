@@ -24,15 +24,13 @@ from spar.train.common import (
 )
 from spar.train.context import TrainingContext
 from spar.train.encode import SIDES, Encoder, Rendering, read_pairs
-from spar.train.owned import is_owned, mark_owned, remove_owned
+from spar.train.owned import PAIRS, is_owned, mark_owned, remove_owned
 from spar.train.progress import wait_for_all
 from spar.train.settings import DpoSettings
 from spar.train.usable import EMPTY, pair_problem
-from spar.train.weights import adapter_config
+from spar.train.weights import adapter_config, set_dropout
 from spar.types import Message
 
-PAIRS = "pairs"
-"""Folder of a training's pairs and precomputed log-probabilities; removed when it is done."""
 _RENDERED = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 """The chat template that TRL gets: the turns are rendered already, as a search renders them."""
 
@@ -63,7 +61,7 @@ def train(settings: DpoSettings) -> None:
             for pair, ids in zip(pairs, encoded, strict=True)
         ]
         usable = training.usable(problems)
-        tokenizer.chat_template = _RENDERED
+        template, tokenizer.chat_template = tokenizer.chat_template, _RENDERED
         rows = [_row(renderings[i]) for i in usable.indexes]
         trainer = training.trl.DPOTrainer(
             model=training.model,
@@ -72,6 +70,9 @@ def train(settings: DpoSettings) -> None:
             processing_class=tokenizer,
             peft_config=adapter_config(settings),
         )
+        tokenizer.chat_template = template  # checkpoints and adapters are saved with it
+        if settings.method != "full":
+            set_dropout(trainer.model, settings.lora.dropout)
         fit(trainer, settings, context, lengths, usable)
         if context.main:
             remove_owned(context.out / PAIRS)

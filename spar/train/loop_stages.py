@@ -243,7 +243,7 @@ def _training(config: TrainConfig, home: Path, name: str, model: str) -> Trainin
     values: Mapping[str, Any] = {
         "chat_template_args": template_arguments(config, *_learned(config, name)),
         **getattr(config, name),
-        "seed": config.seed,
+        "seed": getattr(config, name).get("seed") or config.seed,
         "model": model or str(CHECKPOINT),
         "data": str(home / "build" / f"{name}.jsonl"),
         "out": str(home / name),

@@ -21,6 +21,8 @@ COMPLETE = "complete.json"
 """File in a checkpoint that is complete; earlier versions of spar wrote no other mark."""
 LOCK = "lock"
 """The lock of a training's folder."""
+PAIRS = "pairs"
+"""Folder of a training's pairs and precomputed log-probabilities; removed when it is done."""
 CHECKPOINT = "checkpoint-"
 """Prefix of a checkpoint's name, which ends in the number of its step."""
 

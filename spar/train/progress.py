@@ -36,6 +36,7 @@ def callbacks(folder: Path, *, main: bool) -> list[Any]:
         earlier_tokens = 0.0
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            state.save_steps = args.save_steps  # a resumed state has its checkpoint's
             if state.global_step and (rows := read_metrics(folder)):
                 # TRL counts the tokens of this process alone.
                 self.earlier_tokens = rows[-1].values.get(TOKENS) or 0.0

@@ -80,7 +80,7 @@ def _backtranslation(config: TrainConfig, run: Path, origin: Origin) -> Iterator
     values = {
         "chat_template_args": template_arguments(config, "draft"),
         **config.backtranslation.backward,
-        "seed": config.seed,
+        "seed": config.backtranslation.backward.get("seed") or config.seed,
         "model": origin.actor or str(CHECKPOINT),
         "data": str(texts.backward),
         "out": str(home / "backward"),

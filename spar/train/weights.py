@@ -24,6 +24,9 @@ from spar.train.owned import remove_owned
 from spar.train.settings import TrainerSettings
 
 _GENERATION = "generation_config.json"
+_ROUTER = ("output_router_logits", "router_aux_loss_coef")
+_ENOUGH = 0.5
+"""Share of what an adapter learned below which it is said that the format loses it."""
 _TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
@@ -75,6 +78,13 @@ def to_fp32(model: Any) -> None:
     for weight in model.parameters():
         if weight.requires_grad:
             weight.data = weight.data.float()
+
+
+def set_dropout(model: Any, share: float) -> None:
+    """Set the dropout of a model's adapters: TRL's DPO switches off theirs with that of the weights below them."""
+    for name, module in model.named_modules():
+        if ".lora_dropout." in name and hasattr(module, "p"):
+            module.p = share
 
 
 def adapter_config(settings: TrainerSettings) -> Any:
@@ -184,8 +194,9 @@ def _copy_settings(model: str, folder: Path) -> None:
     if source is not None:
         shutil.copyfile(source, folder / _GENERATION)
     config = load_pretrained_config(model)
-    tokens = {name: getattr(config, name, None) for name in _TOKENS}
-    _edit(folder / "config.json", lambda now: {**now, **tokens, "use_cache": config.use_cache})
+    kept = {name: getattr(config, name, None) for name in _TOKENS}
+    kept |= {name: getattr(config, name) for name in _ROUTER if hasattr(config, name)}
+    _edit(folder / "config.json", lambda now: {**now, **kept, "use_cache": config.use_cache})
     for name in ("training_args.bin", "README.md"):
         (folder / name).unlink(missing_ok=True)
 
@@ -198,7 +209,33 @@ def _merge(settings: TrainerSettings, adapter: Path, folder: Path) -> None:
     unset_hf_deepspeed_config()  # otherwise only this process's partition would be loaded
     dtype = getattr(torch, _stored_dtype(settings))
     base = load_pretrained_model(settings.model, dtype=dtype)
-    PeftModel.from_pretrained(base, str(adapter)).merge_and_unload().save_pretrained(folder)
+    model = PeftModel.from_pretrained(base, str(adapter))
+    if dtype != torch.float32 and (share := _kept_share(model, dtype)) < _ENOUGH:
+        print(
+            f"stored in {_stored_dtype(settings)}, {share:.0%} of what the adapter learned is left of it: its changes are less than "
+            "a step of the format; set save_dtype to fp32",
+            flush=True,
+        )
+    model.merge_and_unload().save_pretrained(folder)
+
+
+def _kept_share(model: Any, dtype: Any) -> float:
+    """The share of an adapter's change that is left where it is added to weights in a format and rounded.
+
+    The change that is left, projected on the adapter's: what rounds away is lost, what rounds up counts as much more.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    left = whole = 0.0
+    for layer in model.modules():
+        if not isinstance(layer, LoraLayer) or not hasattr(layer, "get_delta_weight"):
+            continue
+        base = layer.get_base_layer().weight.float()
+        for adapter in layer.active_adapters:
+            change = layer.get_delta_weight(adapter).float()
+            left += float((((base + change).to(dtype).float() - base) * change).sum())
+            whole += float(change.square().sum())
+    return left / whole if whole else 1.0
 
 
 def _four_bits(bf16: bool) -> Any:

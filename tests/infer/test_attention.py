@@ -21,8 +21,69 @@ from spar.infer.engines.attention import (  # noqa: E402
     row_blocks,
     use_grouped_attention,
 )
+from spar.infer.engines.hf import _has_other_states  # noqa: E402
+from spar.infer.engines.kv_cache import BatchCache  # noqa: E402
 
 pytestmark = pytest.mark.model
+
+
+def tiny(kind: str) -> Any:
+    """A model of an architecture with random weights."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(kind, **{**SIZES, **OWN.get(kind, {})})
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
+SIZES = {
+    "vocab_size": 50,
+    "hidden_size": 32,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
+OWN: dict[str, dict[str, Any]] = {
+    "gemma2": {"head_dim": 8},
+    "lfm2": {"layer_types": ["conv", "full_attention"]},
+    "mamba": {"state_size": 4},
+    "deepseek_v2": {
+        "num_key_value_heads": 4,
+        "kv_lora_rank": 8,
+        "q_lora_rank": None,
+        "qk_nope_head_dim": 8,
+        "qk_rope_head_dim": 4,
+        "v_head_dim": 6,
+        "first_k_dense_replace": 2,
+        "n_routed_experts": 2,
+        "num_experts_per_tok": 1,
+        "moe_intermediate_size": 8,
+    },
+}
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma2", "deepseek_v2"])
+def test_rows_of_a_cache_can_be_exchanged(kind: str) -> None:
+    """Also where keys and values have different sizes: the next token's logits are those of a pass over the whole."""
+    model = tiny(kind)
+    ids = torch.randint(0, 50, (3, 7))
+    rows = torch.tensor([2, 0, 0, 1])
+    with torch.inference_mode():
+        whole = model(input_ids=ids[rows], use_cache=False).logits[:, -1]
+        cache = BatchCache()
+        model(input_ids=ids[:, :-1], past_key_values=cache)
+        step = model(input_ids=ids[rows, -1:], past_key_values=cache.select(rows))
+    torch.testing.assert_close(step.logits[:, -1], whole, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "others"),
+    [("llama", False), ("gemma2", False), ("deepseek_v2", False), ("lfm2", True), ("mamba", True)],
+)
+def test_models_with_other_states_are_known(kind: str, others: bool) -> None:
+    """Convolutions and state spaces keep more than the cache of keys and values holds."""
+    assert _has_other_states(tiny(kind)) == others
 
 
 @given(st.lists(st.integers(0, 199), min_size=1, max_size=60))

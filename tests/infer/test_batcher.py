@@ -36,6 +36,8 @@ class ScriptedCore:
         """Rows in the batch."""
         return len(self.rows)
 
+    decoding = running
+
     def admit(self, jobs: Sequence[PendingRequest]) -> list[Finished]:
         """Add rows."""
         self.admissions.append(len(jobs))

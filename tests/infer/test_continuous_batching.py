@@ -325,6 +325,9 @@ async def test_the_cache_stays_within_its_budget(
     assert len(replies) == len(asked)
     assert max(rows for rows, _ in sizes) > 1
     assert all(rows == 1 or size <= 400 for rows, size in sizes)
+    # Rows that wait for memory get no tokens.
+    assert engine.generated_tokens <= sum(reply.completion_tokens for reply in replies)
+    assert engine.mean_batch <= max(rows for rows, _ in sizes)
 
 
 def test_the_budget_on_a_cpu_follows_the_free_memory(

@@ -308,8 +308,13 @@ DECIDES: Token = (" Yes", {" Yes": 0.6, " No": 0.2, "yes": 0.1, " Maybe": 0.1})
         ([("No", {"No": 1.0}), ("\nFinal ", {}), ("Judgement:", {}), DECIDES, (".", {})], None),
         ([("\ufffd", {})] * 4 + [("\nFinal Judgement:", {}), DECIDES], "🦊\nFinal Judgement: Yes"),
         ([("<|x|>", {}), ("Final Judgement:", {}), DECIDES], "Final Judgement: Yes"),
+        (
+            [("It", {}), ("fits.", {}), ("\n", {}), ("Final", {}), ("Judgement", {}), (":", {})]
+            + [(word, DECIDES[1]) for word in ("Yes",)],
+            "It fits.\nFinal Judgement: Yes",
+        ),
     ],
-    ids=["plain", "earlier-no", "split-emoji", "special-token"],
+    ids=["plain", "earlier-no", "split-emoji", "special-token", "sentencepiece"],
 )
 def test_the_probability_is_read_at_the_verdict(tokens: list[Token], text: str | None) -> None:
     """The deciding token is found, also where token texts do not add up to the reply's text."""

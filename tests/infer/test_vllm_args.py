@@ -195,6 +195,24 @@ def test_counters_add_up() -> None:
     assert counters.take_cached("7", 2) == [0, 0]
 
 
+async def test_cached_tokens_are_waited_for() -> None:
+    """vLLM records a step after all chunks of its outputs, turns of the event loop later; some steps never."""
+    counters = Counters()
+
+    async def record() -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        counters.cached["7"].append(16)
+
+    recording = asyncio.create_task(record())
+    await counters.await_cached("7", 1)
+    assert counters.take_cached("7", 1) == [16]
+    await recording
+    await counters.await_cached("8", 1)
+    assert counters.take_cached("8", 1) == [0]
+    assert not counters.cached
+
+
 def refusing(*_: object) -> NoReturn:
     """A chat template that accepts no system turn."""
     raise ValueError("no system turn, please")

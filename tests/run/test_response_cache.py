@@ -19,7 +19,7 @@ from spar.errors import SparError, UsageError
 from spar.infer.engine import Deployment
 from spar.infer.response_cache import FROM_CACHE
 from spar.listener import Listener
-from spar.run.cached_engine import model_stamps, namespace
+from spar.run.cached_engine import model_stamps, namespace, stamps_once_opened
 from spar.run.resume import load_summary
 from spar.store import read_summary, read_trees
 from tests.answers import Script
@@ -176,6 +176,25 @@ def test_a_models_files_tell_when_they_change(tmp_path: Path) -> None:
     assert model_stamps(here) != first
     assert model_stamps(named) == {"no-such/model": ""}
     assert model_stamps(Deployment("m", ("http://one/v1",))) == {}
+
+
+def test_a_model_that_is_downloaded_while_it_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files are known only then; a folder of one's own counts as it was before."""
+    own, snapshot = tmp_path / "own", tmp_path / "snapshot"
+    for folder in (own, snapshot):
+        folder.mkdir()
+        (folder / "weights").write_text("one")
+    found: dict[str, Path | None] = {str(own): own, "hub/model": None}
+    monkeypatch.setattr("spar.run.cached_engine.local_files", found.get)
+    deployment = Deployment("hub/model", adapters=(str(own),))
+    before = model_stamps(deployment)
+    found["hub/model"] = snapshot
+    (own / "weights").write_text("changed")
+    opened = stamps_once_opened(deployment, before)
+    assert opened[str(own)] == before[str(own)] != model_stamps(deployment)[str(own)]
+    assert opened["hub/model"] == model_stamps(deployment)["hub/model"] != before["hub/model"]
 
 
 @pytest.mark.model

@@ -374,7 +374,9 @@ def test_plug_ins_are_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert served.post(asking(model=other)).status_code == 404
 
 
-def test_greedy_is_kept_however_many_searches_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_greedy_is_kept_however_many_searches_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Requests with tools are answered by it, whenever they come."""
     monkeypatch.setattr("spar.serve.searching.MAX_PREPARED", 2)
     with serving() as served:

@@ -12,11 +12,12 @@ import pytest
 
 from spar.errors import ConfigChanged, RunStopped, UsageError
 from spar.infer.engine import Request, Sampling
+from spar.pretrained import load_pretrained_tokenizer
 from spar.record.training import read_metrics
 from spar.train.dpo import main, train
 from spar.train.owned import mark_owned
 from spar.train.settings import DpoSettings
-from spar.train.weights import save_final
+from spar.train.weights import cast, save_final
 from spar.types import Message
 from tests.requires import requires
 
@@ -212,6 +213,68 @@ def test_adapters_are_merged(tiny_model: Path, tmp_path: Path) -> None:
     moved = {name for name in before if not before[name].equal(after[name])}
     assert moved == {"model.layers.0.self_attn.q_proj.weight"}
     assert (Path(settings.out) / "adapter" / "adapter_config.json").exists()
+
+
+def test_checkpoints_and_adapters_keep_the_chat_template(tiny_model: Path, tmp_path: Path) -> None:
+    """TRL gets rendered turns and a template that adds nothing to them; what is saved has the model's own."""
+    pytest.importorskip("peft")
+    settings = dpo_settings(
+        tiny_model, tmp_path, method="lora", checkpoint_steps=3, keep_checkpoints=True, epochs=1
+    )
+    train(settings)
+    template = load_pretrained_tokenizer(str(tiny_model)).chat_template
+    out = Path(settings.out)
+    for folder in (out / "adapter", out / "checkpoint-3", out / "model"):
+        assert load_pretrained_tokenizer(str(folder)).chat_template == template
+
+
+def test_adapters_have_the_dropout_that_was_asked_for(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TRL's DPO switches off every dropout; that of the adapters is a setting."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("peft")
+    seen: list[Any] = []
+    monkeypatch.setattr("spar.train.dpo.fit", lambda trainer, *_: seen.append(trainer))
+    lora = {"rank": 4, "dropout": 0.3}
+    train(dpo_settings(tiny_model, tmp_path, method="lora", lora=lora))
+    shares = {m.p for m in seen[0].model.modules() if isinstance(m, torch.nn.Dropout)}
+    assert shares == {0.3}
+
+
+@pytest.mark.parametrize("save_dtype", ["bf16", "fp32"])
+def test_a_format_that_loses_what_an_adapter_learned_is_named(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], save_dtype: str
+) -> None:
+    """Weights of bf16 do not move by less than half a step of their 8 bits; of fp32 they do."""
+    pytest.importorskip("peft")
+    model = tmp_path / "bf16"
+    shutil.copytree(tiny_model, model)
+    cast(model, "bfloat16")
+    lora = {"rank": 4, "alpha": 4, "targets": ("q_proj",)}
+    small = {"method": "lora", "learning_rate": 1e-6, "save_dtype": save_dtype}
+    settings = dpo_settings(model, tmp_path / "run", lora=lora, **small)
+    train(settings)
+    said = capsys.readouterr().out
+    moved = distance(model, Path(settings.out) / "model")
+    if save_dtype == "fp32":
+        assert "set save_dtype" not in said and 0 < moved < 1e-4
+    else:
+        assert "stored in bfloat16, 0% of what the adapter learned" in said and moved == 0
+
+
+def test_what_a_killed_clean_up_left_is_removed(trained: DpoSettings) -> None:
+    """The training is done, and its checkpoints are of no use; those of others stay."""
+    out = Path(trained.out)
+    for name in ("checkpoint-3", "pairs"):
+        mark_owned(out / name)
+    (out / "checkpoint-3" / "optimizer.pt").write_bytes(b"large")
+    (out / "checkpoint-4").mkdir()
+    train(trained)
+    assert [(out / name).exists() for name in ("checkpoint-3", "pairs", "checkpoint-4")] == [
+        *(False, False, True)
+    ]
+    (out / "checkpoint-4").rmdir()
 
 
 def test_adapters_need_peft(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,6 +21,7 @@ from spar.train.owned import (
     remove_owned,
 )
 from spar.train.progress import (
+    callbacks,
     check_finite,
     last_checkpoint,
     mark_complete,
@@ -182,3 +184,13 @@ def test_the_loss_is_drawn(tmp_path: Path) -> None:
         assert head[1:4] == b"PNG"
         widths.append(int.from_bytes(head[16:20], "big"))
     assert widths[1] == 2 * widths[0]
+
+
+@pytest.mark.model
+def test_a_resumed_training_saves_as_often_as_it_is_told_now(tmp_path: Path) -> None:
+    """A checkpoint's state has the steps of when it was written."""
+    pytest.importorskip("transformers")
+    (callback,) = callbacks(tmp_path, main=True)
+    state = SimpleNamespace(global_step=4, save_steps=150)
+    callback.on_train_begin(SimpleNamespace(save_steps=25), state, None)
+    assert state.save_steps == 25

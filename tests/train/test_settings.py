@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from spar.errors import UsageError
-from spar.train.common import PRESETS, accumulation, check_lengths, deepspeed_file
+from spar.train.common import PRESETS, accumulation, check_lengths, deepspeed_file, gathering
 from spar.train.dpo import loss_arguments
 from spar.train.launch import command
 from spar.train.settings import DpoSettings, LaunchSettings, SftSettings, load_settings
@@ -105,6 +105,30 @@ def test_deepspeed_takes_a_preset_or_a_file(tmp_path: Path) -> None:
     assert deepspeed_file(str(own)) == own
     with pytest.raises(UsageError, match=r"'zero9': no such file, nor a preset .*zero3-offload"):
         deepspeed_file("zero9")
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(
+    ("zero", "method", "refused"),
+    [
+        ({"stage": 3}, "full", True),
+        ({"stage": 3}, "lora", False),
+        ({"stage": 2}, "full", False),
+        ({"stage": 3, "stage3_gather_16bit_weights_on_model_save": True}, "full", False),
+    ],
+)
+def test_divided_weights_must_be_collected(
+    zero: dict[str, Any], method: str, refused: bool, tmp_path: Path
+) -> None:
+    """ZeRO-3 without DeepSpeed's setting for it would train to the end and write no weights."""
+    path = tmp_path / "zero.json"
+    path.write_text(json.dumps({"zero_optimization": zero}))
+    settings = DpoSettings(model="m", data="d", out="o", method=method, deepspeed=str(path))
+    if refused:
+        with pytest.raises(UsageError, match=r"stage3_gather_16bit_weights_on_model_save to true"):
+            gathering(settings)
+    else:
+        assert gathering(settings) == path
 
 
 def test_too_many_truncated_examples_are_rejected() -> None:

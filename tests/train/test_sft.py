@@ -254,3 +254,27 @@ def alive(pid: int) -> bool:
         return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except (ProcessLookupError, FileNotFoundError):
         return False
+
+
+def test_a_mixture_of_experts_has_the_documented_loss(tiny_model: Path, tmp_path: Path) -> None:
+    """Without TRL's term for its router, and its settings are those that it had."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "moe_intermediate_size": 16}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8}
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "num_hidden_layers": 1}
+    ids = {"vocab_size": len(tokenizer), "eos_token_id": tokenizer.eos_token_id}
+    config = AutoConfig.for_model("qwen3_moe", **sizes, **heads, **experts, **ids)
+    model = tmp_path / "experts"
+    AutoModelForCausalLM.from_config(config).save_pretrained(model)
+    tokenizer.save_pretrained(model)
+    settings = sft_settings(model, tmp_path, epochs=1)
+    train(settings)
+    assert not any("aux" in name for row in read_metrics(Path(settings.out)) for name in row.values)
+    before, after = (
+        json.loads((folder / "config.json").read_text())
+        for folder in (model, Path(settings.out) / "model")
+    )
+    for name in ("output_router_logits", "router_aux_loss_coef"):
+        assert after[name] == before[name]

@@ -97,7 +97,7 @@ def test_a_run_without_a_tree_is_waited_for(
     looks = []
     refresh = TreeIndex.refresh
 
-    def look(self: TreeIndex) -> bool:
+    def look(self: TreeIndex) -> int:
         looks.append(1)
         return refresh(self)
 

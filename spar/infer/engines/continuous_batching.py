@@ -74,7 +74,12 @@ class ContinuousBatch:
     @property
     def running(self) -> int:
         """Rows that are decoding, and those that wait for memory."""
-        return sum(not row.finished for row in self._rows) + len(self._queued)
+        return self.decoding + len(self._queued)
+
+    @property
+    def decoding(self) -> int:
+        """Rows that are decoding."""
+        return sum(not row.finished for row in self._rows)
 
     def reset(self) -> None:
         """Drop every row."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from spar.errors import MissingExtra, UsageError, first_line
@@ -101,11 +102,23 @@ class HfEngine:
         )
         self.description = f"{loaded.num_parameters() / 1e6:.1f}M parameters, {device}, {dtype}"
         self.structured_outputs = has_package(PACKAGE)
+        self._has_other_states = _has_other_states(loaded)
         self._batcher = Batcher(core, self.capacity)
         self._scorer = HfScorer(loaded, encoder, core.context)
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """One completion per request, in order."""
+        """One completion per request, in order.
+
+        Raises
+        ------
+        UsageError
+            The model keeps states of another kind than keys and values, such as those of Mamba.
+        """
+        if self._has_other_states:
+            raise UsageError(
+                f"--model {self.model}: it keeps states besides keys and values, whose rows the hf engine cannot "
+                "batch; use --engine vllm or a server"
+            )
         return await self._batcher.submit(requests)
 
     async def score(self, continuations: Sequence[Continuation]) -> list[Likelihood]:
@@ -161,11 +174,24 @@ def _placement(torch: Any, settings: HfSettings) -> tuple[Any, Any]:
     return device, dtypes[dtype]
 
 
+def _has_other_states(model: Any) -> bool:
+    """Whether a model keeps more than keys and values, as those with convolutions or state spaces do."""
+    from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+
+    kinds = {type(layer) for layer in DynamicCache(config=model.config).layers}
+    takes_cache = "past_key_values" in signature(model.forward).parameters
+    return not takes_cache or not kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
+
+
 def _token_budget(torch: Any, model: Any, device: Any) -> TokenBudget:
     config = model.config.get_text_config()
     heads = getattr(config, "num_key_value_heads", config.num_attention_heads)
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    per_token = 2 * config.num_hidden_layers * heads * size * model.dtype.itemsize
+    both = 2 * size  # key and value
+    if getattr(config, "kv_lora_rank", None):  # latent attention, whose cache here holds every head
+        heads = config.num_attention_heads
+        both = config.qk_nope_head_dim + config.qk_rope_head_dim + config.v_head_dim
+    per_token = config.num_hidden_layers * heads * both * model.dtype.itemsize
 
     def tokens(free: int, allocated: int = 0) -> int:
         # A share of what would be free without the cache: a share of the rest would take all in the end.

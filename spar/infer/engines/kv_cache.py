@@ -31,7 +31,7 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyp
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         start, end = self._length, self._length + key_states.shape[-2]
-        keys_BHTD, values_BHTD = self._with_space(end, key_states)
+        keys_BHTD, values_BHTD = self._with_space(end, (key_states, value_states))
         keys_BHTD[:, :, start:end] = key_states
         values_BHTD[:, :, start:end] = value_states
         self._expose(end)
@@ -69,9 +69,8 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyp
         ]
         width = max(part[0].shape[-2] for part in parts)
         batch = sum(part[0].shape[0] for part in parts)
-        like = parts[0][0]
-        self.lazy_initialization(like, like)
-        self._store = _allocate(like, batch, width)
+        self.lazy_initialization(*parts[0])
+        self._store = _allocate(parts[0], batch, width)
         row = 0
         for part in parts:
             end, start = row + part[0].shape[0], width - part[0].shape[-2]
@@ -102,9 +101,11 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyp
         self._length = length
         self.keys, self.values = (tensor[:, :, :length] for tensor in self._store)
 
-    def _with_space(self, end: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _with_space(
+        self, end: int, states: Sequence[torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         if self._store is None or self._store[0].shape[-2] < end:
-            fresh = _allocate(like, like.shape[0], end)
+            fresh = _allocate(states, states[0].shape[0], end)
             if self._store is not None:
                 for new, old in zip(fresh, self._store, strict=True):
                     new[:, :, : self._length] = old[:, :, : self._length]
@@ -164,10 +165,15 @@ class BatchCache(DynamicCache):  # type: ignore[misc]  # as above
             yield self.layers.pop()
 
 
-def _allocate(like: torch.Tensor, batch: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _allocate(
+    states: Sequence[torch.Tensor], batch: int, width: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     # All is read at every step, so a copy every 128 steps costs little, and spare positions cost memory.
-    shape = (batch, like.shape[1], width + _SPACE, like.shape[3])
-    return like.new_empty(shape), like.new_empty(shape)
+    # Keys and values may differ in size: latent attention.
+    keys, values = (
+        like.new_empty(batch, like.shape[1], width + _SPACE, like.shape[3]) for like in states
+    )
+    return keys, values
 
 
 def starts_of(mask_BT: torch.Tensor) -> list[int]:

@@ -21,6 +21,8 @@ def sample_tokens(
     greedy_B = logits_BV.argmax(dim=-1)
     if all(sampling.temperature <= 0 for sampling in settings):
         return [int(token) for token in greedy_B.tolist()]
+    if logits_BV.device.type == "mps":  # it has no float64
+        logits_BV, greedy_B = logits_BV.cpu(), greedy_B.cpu()
     device = logits_BV.device
     temperature_B = torch.tensor([max(s.temperature, 1e-6) for s in settings], device=device)
     probs_BV = _limit((logits_BV / temperature_B[:, None]).softmax(dim=-1), settings)

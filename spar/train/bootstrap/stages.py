@@ -110,7 +110,7 @@ def _training(config: BootstrapConfig, run: Path, role: Role, settings: Mapping[
     values = {
         "chat_template_args": shared_arguments(dict.fromkeys(kinds, config.student), kinds),
         **settings,
-        "seed": config.seed,
+        "seed": settings.get("seed") or config.seed,
         "model": config.base or str(CHECKPOINT),
         "data": str(run / "build" / f"{role}.jsonl"),
         "out": str(run / role),

@@ -6,9 +6,13 @@ counts with its whole prompt.
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
+
+_MAX_TURNS = 64
+"""Turns of the event loop after which a step's statistics are no longer waited for."""
 
 
 @dataclass(slots=True)
@@ -33,6 +37,17 @@ class Counters:
     def totals(self) -> tuple[int, int, int]:
         """Steps, tokens proposed by speculative decoding, and tokens accepted."""
         return self.steps, self.drafted, self.accepted
+
+    async def await_cached(self, request_id: str, n: int) -> None:
+        """Wait until a finished request's samples are recorded.
+
+        vLLM hands out a large step's outputs in chunks (`VLLM_V1_OUTPUT_PROC_CHUNK_SIZE`, 128) with a turn of the event
+        loop between two, and records the step after the last.
+        """
+        for _ in range(_MAX_TURNS):
+            if len(self.cached.get(request_id, ())) >= n:
+                return
+            await asyncio.sleep(0)
 
     def take_cached(self, request_id: str, n: int) -> list[int]:
         """Remove and return the cached prompt tokens of a request's `n` samples; 0 if not recorded.

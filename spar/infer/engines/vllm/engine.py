@@ -348,6 +348,7 @@ class VllmEngine:
             async for output in stream:
                 if growing is not None:
                     growing.add(output.outputs[0].token_ids)
+            await self.counters.await_cached(request_id, request.n)
         except Exception as error:  # vLLM may raise anything for a request
             make_error = self._classify(error)
         finally:
