@@ -21,6 +21,7 @@ from spar.infer.engine import Engine, Request, Sampling
 from spar.infer.reporting import Report
 from spar.infer.roles import AttemptFailed, Judge, Seeds, ask, judge_messages
 from spar.infer.seeds import run_of_seeds
+from spar.infer.verdict_probability import verdict_probability
 from spar.infer.votes import (
     VOTE_RULES,
     Forecast,
@@ -32,7 +33,6 @@ from spar.infer.votes import (
     empty_reason,
     judgement_of,
     read_vote,
-    verdict_probability,
     with_task_callback,
 )
 from spar.templates import Templates

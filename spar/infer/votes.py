@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
 from typing import Literal
 
 from spar.infer.cut_replies import count_cut
@@ -18,7 +16,8 @@ from spar.infer.engine import Completion, Engine, Request, Sampling
 from spar.infer.engine_wrappers import free_requests
 from spar.infer.gather import gather
 from spar.infer.roles import ask
-from spar.templates.verdicts import find_verdict, parse_verdict
+from spar.infer.verdict_probability import verdict_probability
+from spar.templates.verdicts import parse_verdict
 from spar.types import Judgement, Usage
 
 VoteRule = Literal["full", "majority", "race", "posterior"]
@@ -53,52 +52,6 @@ def read_vote(reply: Completion, response: str = "") -> Vote:
     is_cut = reply.finish == "length" and verdict is None
     probability = verdict_probability(reply, response) if reply.logprobs else None
     return Vote(reply.text, verdict, is_cut, reply.empty_reason, probability)
-
-
-def verdict_probability(reply: Completion, response: str = "") -> float | None:
-    """P(yes) among yes and no at the token that decides, None where there is no verdict."""
-    span = find_verdict(reply.text, response)
-    if span is None:
-        return None
-    tokens = [token.token for token in reply.logprobs]
-    place = _place_in_tokens(tokens, reply.text, span[0], response)
-    if place is not None:
-        return _share_of_yes(reply.logprobs[place].top)
-    return float(bool(parse_verdict(reply.text, response)))
-
-
-def _place_in_tokens(tokens: Sequence[str], text: str, start: int, response: str) -> int | None:
-    """Index of the token that holds the character at `start` of the text; None where it cannot be found.
-
-    The tokens may hold more than the text: special tokens, thinking. A token of SentencePiece that is decoded alone has
-    lost the space before it, so spaces do not count where the text is not found with them. A character that is split over tokens makes
-    them differ from the text; then the verdict is looked for in the tokens themselves.
-    """
-    for strip in (False, True):
-        pieces = ["".join(token.split()) for token in tokens] if strip else tokens
-        whole, before = (
-            ("".join(each.split()) if strip else each) for each in (text, text[:start])
-        )
-        if whole and (offset := "".join(pieces).rfind(whole)) >= 0:
-            return _token_at(pieces, offset + len(before))
-    found = find_verdict("".join(tokens), response)
-    return _token_at(tokens, found[0]) if found else None
-
-
-def _token_at(tokens: Sequence[str], position: int) -> int | None:
-    """Index of the token that holds the character at a position of all of them joined."""
-    ends = accumulate(map(len, tokens))
-    return next((index for index, end in enumerate(ends) if end > position), None)
-
-
-def _share_of_yes(top: Mapping[str, float]) -> float | None:
-    mass = {"yes": 0.0, "no": 0.0}
-    for token, logprob in top.items():
-        word = token.strip(" \n*:\"'").lower()
-        if word in mass:
-            mass[word] += math.exp(logprob)
-    total = mass["yes"] + mass["no"]
-    return mass["yes"] / total if total else None
 
 
 def cut_reason(usage: Usage, sampling: Sampling) -> str:

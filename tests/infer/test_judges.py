@@ -21,6 +21,7 @@ from spar.infer.judges import (
     VotesJudge,
 )
 from spar.infer.roles import AttemptFailed
+from spar.infer.verdict_probability import verdict_probability
 from spar.infer.votes import (
     POSTERIOR,
     VoteRule,
@@ -28,7 +29,6 @@ from spar.infer.votes import (
     leading,
     next_wave,
     read_vote,
-    verdict_probability,
 )
 from spar.plugins import JUDGES
 from spar.templates import load

@@ -26,7 +26,7 @@ from spar.infer.engines.openai.replies import (
     read_reply,
 )
 from spar.infer.search import Budget, run_search
-from spar.infer.votes import verdict_probability
+from spar.infer.verdict_probability import verdict_probability
 from spar.types import Message
 from tests.answers import Script, requests_of
 from tests.fakes import World, kind_of, make_prompt, make_settings, real_roles
