@@ -296,7 +296,7 @@ def _store_manifest(directory: Path, manifest: Manifest, *, fresh: bool) -> Mani
             try:
                 refuse_changes(stored, manifest, directory)
             except ConfigChanged:
-                if _has_begun(directory, stored):
+                if _has_data(directory, stored):
                     raise
             else:
                 return stored
@@ -310,14 +310,14 @@ def _store_manifest(directory: Path, manifest: Manifest, *, fresh: bool) -> Mani
     return manifest
 
 
-def _has_begun(directory: Path, manifest: Manifest) -> bool:
+def _has_data(directory: Path, manifest: Manifest) -> bool:
     """Whether a run has anything that another configuration would change: a tree, a reply, results, files of others."""
     for child in directory.iterdir():
         if child.name in (MANIFEST, SUMMARY, LOG, LOCK):
             continue
         if child.name in RUN_FILES and not child.stat().st_size:
             continue
-        if _is_part(child, manifest) and not _has_begun(child, manifest):
+        if _is_part(child, manifest) and not _has_data(child, manifest):
             continue
         return True
     return False

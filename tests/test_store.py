@@ -285,17 +285,17 @@ def test_a_changed_config_is_an_error_with_a_diff(tmp_path: Path) -> None:
     assert ids(tmp_path) == ["a"]
 
 
-@pytest.mark.parametrize("begun", ["", CALLS, "results.json", "drafts"])
-def test_a_run_without_a_tree_takes_another_config(tmp_path: Path, begun: str) -> None:
+@pytest.mark.parametrize("held", ["", CALLS, "results.json", "drafts"])
+def test_a_run_without_a_tree_takes_another_config(tmp_path: Path, held: str) -> None:
     """A misspelt model leaves a run that holds nothing; a reply, a result or a tree of a part is something."""
     RunStore.open(tmp_path, manifest()).close()
     RunStore.open(tmp_path / "drafts", manifest()).close()
     changed = manifest({**CONFIG, "model": "other"})
-    if begun == "drafts":
+    if held == "drafts":
         fill(tmp_path / "drafts", "a")
-    elif begun:
-        (tmp_path / begun).write_text("{}\n")
-    if begun:
+    elif held:
+        (tmp_path / held).write_text("{}\n")
+    if held:
         with pytest.raises(ConfigChanged):
             RunStore.open(tmp_path, changed)
         return

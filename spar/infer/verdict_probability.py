@@ -29,15 +29,17 @@ def _place_in_tokens(tokens: Sequence[str], text: str, start: int, response: str
     lost the space before it, so spaces do not count where the text is not found with them. A character that is split over tokens makes
     them differ from the text; then the verdict is looked for in the tokens themselves.
     """
-    for strip in (False, True):
-        pieces = ["".join(token.split()) for token in tokens] if strip else tokens
-        whole, before = (
-            ("".join(each.split()) if strip else each) for each in (text, text[:start])
-        )
-        if whole and (offset := "".join(pieces).rfind(whole)) >= 0:
-            return _token_at(pieces, offset + len(before))
+    for form in (str, _without_spaces):
+        pieces = [form(token) for token in tokens]
+        offset = "".join(pieces).rfind(form(text))
+        if offset >= 0:
+            return _token_at(pieces, offset + len(form(text[:start])))
     found = find_verdict("".join(tokens), response)
     return _token_at(tokens, found[0]) if found else None
+
+
+def _without_spaces(text: str) -> str:
+    return "".join(text.split())
 
 
 def _token_at(tokens: Sequence[str], position: int) -> int | None:

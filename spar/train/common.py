@@ -23,8 +23,8 @@ from spar.record.training import FAILURE, TRAIN_REPORT, TrainReport, read_metric
 from spar.subprocesses import exit_with_parent, print_error, write_failure
 from spar.train.context import GROUP_SECONDS, TrainingContext, open_training
 from spar.train.encode import Encoder, without_thinking
-from spar.train.owned import is_foreign
-from spar.train.progress import callbacks, end_with, last_checkpoint, plot, remove_older
+from spar.train.owned import is_foreign, remove_leftovers
+from spar.train.progress import callbacks, end_with, last_checkpoint, plot
 from spar.train.settings import TrainerSettings, load_settings
 from spar.train.usable import Usable, select_usable
 from spar.train.weights import load_model, load_tokenizer, save_final, to_fp32
@@ -212,7 +212,7 @@ def trainer_arguments(settings: TrainerSettings, context: TrainingContext) -> di
         "save_total_limit": None,  # `progress` deletes old checkpoints: transformers would delete any
         "report_to": _reporters(settings),
         "disable_tqdm": True,
-        "deepspeed": str(gathering(settings)) if settings.deepspeed else None,
+        "deepspeed": str(deepspeed_config(settings)) if settings.deepspeed else None,
         "ddp_backend": "gloo" if context.processes > 1 and not context.on_gpu else None,
         "ddp_find_unused_parameters": False,
         "ddp_timeout": GROUP_SECONDS,
@@ -246,7 +246,7 @@ def deepspeed_file(name: str) -> Path:
     raise UsageError(f"deepspeed {name!r}: no such file, nor a preset ({shipped})")
 
 
-def gathering(settings: TrainerSettings) -> Path:
+def deepspeed_config(settings: TrainerSettings) -> Path:
     """The DeepSpeed configuration of a training, which must have its weights collected where they are divided."""
     path = deepspeed_file(settings.deepspeed)
     try:
@@ -331,8 +331,7 @@ def fit(
         seconds=round(time.monotonic() - context.started, 1),
     )
     replace_json(context.out / TRAIN_REPORT, report.model_dump(exclude_defaults=True))
-    if not settings.keep_checkpoints:
-        remove_older(context.out, keep=0)
+    remove_leftovers(context.out, keep_checkpoints=settings.keep_checkpoints)
 
 
 def import_trl() -> Any:

@@ -37,14 +37,7 @@ from spar.manifest import Manifest, refuse_changes, with_sources
 from spar.models.folders import local_model
 from spar.record.training import FAILURE, TRAIN_REPORT
 from spar.store import MANIFEST
-from spar.train.owned import (
-    LOCK,
-    PAIRS,
-    checkpoints,
-    refuse_foreign,
-    refuse_foreign_checkpoints,
-    remove_owned,
-)
+from spar.train.owned import LOCK, refuse_foreign, refuse_foreign_checkpoints, remove_leftovers
 from spar.train.progress import last_checkpoint, remove_incomplete
 from spar.train.settings import FREE, TrainerSettings
 
@@ -110,9 +103,8 @@ def open_training(settings: TrainerSettings) -> Iterator[TrainingContext | None]
         if not done:
             refuse_foreign_checkpoints(out)
             remove_incomplete(out)
-        elif not settings.keep_checkpoints:  # it may have been killed while it removed them
-            for folder in (*checkpoints(out), out / PAIRS):
-                remove_owned(folder)
+        else:
+            remove_leftovers(out, keep_checkpoints=settings.keep_checkpoints)
         checkpoint = last_checkpoint(out)
         start = f"resuming from {checkpoint.name}" if checkpoint else "training"
         print(f"{out}: {'trained already' if done else start}", flush=True)

@@ -24,7 +24,7 @@ from spar.train.common import (
 )
 from spar.train.context import TrainingContext
 from spar.train.encode import SIDES, Encoder, Rendering, read_pairs
-from spar.train.owned import PAIRS, is_owned, mark_owned, remove_owned
+from spar.train.owned import PAIRS, is_owned, mark_owned
 from spar.train.progress import wait_for_all
 from spar.train.settings import DpoSettings
 from spar.train.usable import EMPTY, pair_problem
@@ -74,8 +74,6 @@ def train(settings: DpoSettings) -> None:
         if settings.method != "full":
             set_dropout(trainer.model, settings.lora.dropout)
         fit(trainer, settings, context, lengths, usable)
-        if context.main:
-            remove_owned(context.out / PAIRS)
 
 
 def _renderings(pair: Mapping[str, tuple[Message, ...]], encoder: Encoder) -> dict[str, Rendering]:

@@ -34,6 +34,7 @@ from spar.train.specs import (
     SearchSpec,
     TrainingSpec,
     VoteSpec,
+    training_seed,
     validated,
 )
 from spar.train.stage import Stage
@@ -243,7 +244,7 @@ def _training(config: TrainConfig, home: Path, name: str, model: str) -> Trainin
     values: Mapping[str, Any] = {
         "chat_template_args": template_arguments(config, *_learned(config, name)),
         **getattr(config, name),
-        "seed": getattr(config, name).get("seed") or config.seed,
+        "seed": training_seed(getattr(config, name), config.seed),
         "model": model or str(CHECKPOINT),
         "data": str(home / "build" / f"{name}.jsonl"),
         "out": str(home / name),

@@ -86,6 +86,12 @@ def checkpoints(folder: Path) -> Iterator[Path]:
             yield path
 
 
+def remove_leftovers(out: Path, *, keep_checkpoints: bool) -> None:
+    """Delete what a training that is done has written and needs no more, also where an earlier deletion was killed."""
+    for folder in (out / PAIRS, *(() if keep_checkpoints else checkpoints(out))):
+        remove_owned(folder)
+
+
 def refuse_foreign_checkpoints(out: Path) -> None:
     """Raise `UsageError` for a checkpoint that this training has not written."""
     foreign = sorted(path.name for path in checkpoints(out) if not is_owned(path))

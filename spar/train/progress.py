@@ -144,9 +144,9 @@ def remove_incomplete(folder: Path) -> None:
     replace_lines(folder / METRICS, map(record_line, rows))
 
 
-def remove_older(folder: Path, keep: int = KEPT) -> None:
-    """Remove the training's complete checkpoints but the last `keep`."""
-    for path in sorted(_complete(folder), key=_step, reverse=True)[keep:]:
+def remove_older(folder: Path) -> None:
+    """Remove the training's complete checkpoints but the last `KEPT`."""
+    for path in sorted(_complete(folder), key=_step, reverse=True)[KEPT:]:
         remove_owned(path)
 
 

@@ -321,6 +321,11 @@ def read_spec(path: Path) -> WorkerSpec:
         raise UsageError(f"{path} is not the specification of a stage: {error}") from error
 
 
+def training_seed(settings: Mapping[str, Any], seed: int) -> int:
+    """The seed of a training: its own where the settings have one that is not 0, which recipes store unasked; else the run's."""
+    return int(settings.get("seed") or seed)
+
+
 def validated(kind: type[Any], values: Mapping[str, Any], what: str) -> Any:
     """Settings of a stage.
 

@@ -20,7 +20,7 @@ from spar.train.functions import CheckSpec, JoinSpec
 from spar.train.prompts_spec import PromptsSpec
 from spar.train.recipe import TrainConfig
 from spar.train.settings import SftSettings
-from spar.train.specs import DraftSpec, TrainingSpec, validated
+from spar.train.specs import DraftSpec, TrainingSpec, training_seed, validated
 from spar.train.stage import Stage
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _backtranslation(config: TrainConfig, run: Path, origin: Origin) -> Iterator
     values = {
         "chat_template_args": template_arguments(config, "draft"),
         **config.backtranslation.backward,
-        "seed": config.backtranslation.backward.get("seed") or config.seed,
+        "seed": training_seed(config.backtranslation.backward, config.seed),
         "model": origin.actor or str(CHECKPOINT),
         "data": str(texts.backward),
         "out": str(home / "backward"),

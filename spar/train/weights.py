@@ -194,9 +194,9 @@ def _copy_settings(model: str, folder: Path) -> None:
     if source is not None:
         shutil.copyfile(source, folder / _GENERATION)
     config = load_pretrained_config(model)
-    kept = {name: getattr(config, name, None) for name in _TOKENS}
-    kept |= {name: getattr(config, name) for name in _ROUTER if hasattr(config, name)}
-    _edit(folder / "config.json", lambda now: {**now, **kept, "use_cache": config.use_cache})
+    restored = {name: getattr(config, name, None) for name in _TOKENS}
+    restored |= {name: getattr(config, name) for name in _ROUTER if hasattr(config, name)}
+    _edit(folder / "config.json", lambda now: {**now, **restored, "use_cache": config.use_cache})
     for name in ("training_args.bin", "README.md"):
         (folder / name).unlink(missing_ok=True)
 
@@ -210,7 +210,7 @@ def _merge(settings: TrainerSettings, adapter: Path, folder: Path) -> None:
     dtype = getattr(torch, _stored_dtype(settings))
     base = load_pretrained_model(settings.model, dtype=dtype)
     model = PeftModel.from_pretrained(base, str(adapter))
-    if dtype != torch.float32 and (share := _kept_share(model, dtype)) < _ENOUGH:
+    if dtype != torch.float32 and (share := _share_after_rounding(model, dtype)) < _ENOUGH:
         print(
             f"stored in {_stored_dtype(settings)}, {share:.0%} of what the adapter learned is left of it: its changes are less than "
             "a step of the format; set save_dtype to fp32",
@@ -219,7 +219,7 @@ def _merge(settings: TrainerSettings, adapter: Path, folder: Path) -> None:
     model.merge_and_unload().save_pretrained(folder)
 
 
-def _kept_share(model: Any, dtype: Any) -> float:
+def _share_after_rounding(model: Any, dtype: Any) -> float:
     """The share of an adapter's change that is left where it is added to weights in a format and rounded.
 
     The change that is left, projected on the adapter's: what rounds away is lost, what rounds up counts as much more.

@@ -93,6 +93,7 @@ async def test_trees_are_the_same_when_a_fifth_of_all_requests_fails(
         trees = await search(
             tmp_path, [server], settings=settings, num_prompts=30, tell=notes.append
         )
+    assert [tree["prompt"]["id"] for tree in trees] == [str(i) for i in range(30)]
     assert not differences(trees, faultless)
     failed = {seen.fault for seen in server.seen if seen.fault}
     assert failed == set(server.script.faults)
@@ -107,8 +108,7 @@ async def test_trees_are_the_same_when_a_fifth_of_all_requests_fails(
     ]:
         assert words in log
     assert "wrong number of choices" in log
-    told = [note for note in notes if "down" not in note and "back" not in note]
-    assert len(told) < 40  # a slow machine takes its server for dead now and then
+    assert len(notes) < 40
 
 
 async def test_requests_wait_for_a_server_that_restarts(

@@ -18,6 +18,7 @@ from spar.train.owned import (
     mark_owned,
     refuse_foreign,
     refuse_foreign_checkpoints,
+    remove_leftovers,
     remove_owned,
 )
 from spar.train.progress import (
@@ -85,7 +86,7 @@ def test_only_own_checkpoints_are_removed(tmp_path: Path) -> None:
         *(foreign.name, named.name, "checkpoint-3", "checkpoint-4")
     }
     remove_incomplete(tmp_path)
-    remove_older(tmp_path, keep=0)
+    remove_leftovers(tmp_path, keep_checkpoints=False)
     assert {path.name for path in tmp_path.glob("checkpoint-*")} == {foreign.name, named.name}
     assert (foreign / "inner" / "weights").read_text() == "w"
     with pytest.raises(UsageError, match=r"checkpoint-500 has no spar\.json.*move it away"):
@@ -187,7 +188,7 @@ def test_the_loss_is_drawn(tmp_path: Path) -> None:
 
 
 @pytest.mark.model
-def test_a_resumed_training_saves_as_often_as_it_is_told_now(tmp_path: Path) -> None:
+def test_a_resumed_training_saves_as_often_as_its_settings_say_now(tmp_path: Path) -> None:
     """A checkpoint's state has the steps of when it was written."""
     pytest.importorskip("transformers")
     (callback,) = callbacks(tmp_path, main=True)

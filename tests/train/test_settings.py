@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from spar.errors import UsageError
-from spar.train.common import PRESETS, accumulation, check_lengths, deepspeed_file, gathering
+from spar.train.common import PRESETS, accumulation, check_lengths, deepspeed_config, deepspeed_file
 from spar.train.dpo import loss_arguments
 from spar.train.launch import command
 from spar.train.settings import DpoSettings, LaunchSettings, SftSettings, load_settings
@@ -126,9 +126,9 @@ def test_divided_weights_must_be_collected(
     settings = DpoSettings(model="m", data="d", out="o", method=method, deepspeed=str(path))
     if refused:
         with pytest.raises(UsageError, match=r"stage3_gather_16bit_weights_on_model_save to true"):
-            gathering(settings)
+            deepspeed_config(settings)
     else:
-        assert gathering(settings) == path
+        assert deepspeed_config(settings) == path
 
 
 def test_too_many_truncated_examples_are_rejected() -> None:

@@ -24,6 +24,7 @@ from spar.train.specs import (
     SearchSpec,
     TrainingSpec,
     VoteSpec,
+    training_seed,
 )
 from spar.train.stage import Stage
 from spar.train.start_stages import ReplyKind, shared_arguments
@@ -110,7 +111,7 @@ def _training(config: BootstrapConfig, run: Path, role: Role, settings: Mapping[
     values = {
         "chat_template_args": shared_arguments(dict.fromkeys(kinds, config.student), kinds),
         **settings,
-        "seed": settings.get("seed") or config.seed,
+        "seed": training_seed(settings, config.seed),
         "model": config.base or str(CHECKPOINT),
         "data": str(run / "build" / f"{role}.jsonl"),
         "out": str(run / role),
