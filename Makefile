@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install -q -c constraints.txt $(PIP_ARGS)
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 
 # Two processes share the tests; those with an expensive fixture in common stay together.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --max-worker-restart 0
 
 .PHONY: screenshots docs docs-serve demo demo-real demo-serve report-quick test test-fast setup lint check format
 

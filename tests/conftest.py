@@ -13,13 +13,17 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is first i
 os.environ.setdefault(
     "OMP_NUM_THREADS", "1"
 )  # read once, when torch is; child processes inherit it
+# Ray's workers yield to everything else by default: beside a busy test they do not get on.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
+import faulthandler
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 from hypothesis import settings
 
 from tests.fixture_smollm2 import smollm2
@@ -52,6 +56,8 @@ _FIXTURE_MARKS = {
 }
 """Fixture to the marks of the tests that use it."""
 _FIXTURE_GROUPS = {"finished_loop": "loop"}
+_CLEANUP_SECONDS = 120.0
+"""What a test may take beyond its timeout before its process is ended."""
 _MARK_GROUPS = ("vllm", "ray", "deepspeed", "evalharness", "smollm2")
 """Marks whose tests share an expensive fixture or import."""
 
@@ -68,6 +74,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             if (group := _group(item)) and not item.get_closest_marker("xdist_group"):
                 item.add_marker(pytest.mark.xdist_group(group))
         items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """End a process whose test hangs where its timeout cannot reach it, in C code or while it cleans up.
+
+    The stacks of its threads are printed; in a parallel run the test fails, and another process takes over.
+    """
+    mark = item.get_closest_marker("timeout")
+    seconds = mark.args[0] if mark else float(item.config.getini("timeout"))
+    stream = item.config.stash[fault_handler_stderr_fd_key]
+    faulthandler.dump_traceback_later(seconds + _CLEANUP_SECONDS, exit=True, file=stream)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _group(item: pytest.Item) -> str | None:

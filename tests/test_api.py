@@ -476,7 +476,7 @@ def test_a_script_without_a_guard(tmp_path: Path, context: str, stdout: str, std
         [sys.executable, str(script)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         env={**os.environ, "PYTHONPATH": path},
     )
     assert run.stdout == stdout

@@ -39,7 +39,7 @@ def test_search_one_prompt() -> None:
         "fake",
         "Say it.",
     ]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
     assert run.stdout.startswith("#0 [") and "responses and" in run.stdout
 
 

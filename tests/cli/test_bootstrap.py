@@ -150,7 +150,7 @@ def lines_of(path: Path) -> int:
 
 def wait_for(path: Path, *, lines: int) -> None:
     """Wait until a file has a number of lines."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 180
     while lines_of(path) < lines:
         assert time.monotonic() < end, f"{path} did not grow"
         time.sleep(0.01)
@@ -158,7 +158,7 @@ def wait_for(path: Path, *, lines: int) -> None:
 
 def wait_for_rest(path: Path) -> int:
     """Lines of the file once its writer, whose parent was killed, has died too."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while True:
         try:
             with locked(path.with_name("run.lock")):

@@ -49,7 +49,7 @@ async def test_loops_of_arms_and_seeds_share_the_processes(
 ) -> None:
     """As many run at once as the plan says, each once with its own settings, whatever that number is."""
     running_now, most, lock = 0, 0, threading.Lock()
-    together = threading.Barrier(parallel, timeout=30)
+    together = threading.Barrier(parallel, timeout=120)
     trained: dict[str, tuple[int, bool]] = {}
 
     def train(config: TrainConfig, *, out: Path, **_: Any) -> None:

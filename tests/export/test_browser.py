@@ -249,32 +249,41 @@ def test_hostile_text_stays_text(visit: Callable[..., Visit], tmp_path: Path) ->
     assert len(page.locator(".instruction").inner_text()) > 90_000
 
 
-def test_5000_trees_open_in_two_seconds(visit: Callable[..., Visit], tmp_path: Path) -> None:
-    """Only the rows in sight are drawn, and a tree is decoded when it is opened."""
+def write_large(file: Path, number: int) -> Path:
+    """A page of this many trees."""
     tree = make_tree((None, 1), *[(0, 2)] * 6)
     outcome = outcome_of(tree)
     totals = RunOutcomes()
     rows, blocks = [], []
-    for start in range(0, 5_000, BLOCK):
-        numbers = range(start, min(start + BLOCK, 5_000))
-        for number in numbers:
+    for start in range(0, number, BLOCK):
+        numbers = range(start, min(start + BLOCK, number))
+        for index in numbers:
             totals.add(outcome)
-            rows.append({**row_data(tree, outcome, number), "id": f"p{number}", "title": "A" * 150})
+            rows.append({**row_data(tree, outcome, index), "id": f"p{index}", "title": "A" * 150})
         made = tree_data(tree, outcome, 0, Annotations())
-        blocks.append(compressed([{**made, "id": f"p{number}"} for number in numbers]))
+        blocks.append(compressed([{**made, "id": f"p{index}"} for index in numbers]))
     run = {"name": "large", "facts": [], "totals": totals_data(totals), "block": BLOCK}
-    file = tmp_path / "large.html"
     file.write_text("".join(document(run, rows, blocks)), "utf-8")
-    one = visit()
-    started = time.monotonic()
-    page = one.open(file.as_uri())
-    took = time.monotonic() - started
+    return file
+
+
+def test_5000_trees_open_in_two_seconds(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """Only the rows in sight are drawn, and a tree is decoded when it is opened.
+
+    On a machine that takes longer than 0.2 s for a page of 50 trees, ten times as long.
+    """
+    one, took = visit(), []
+    for number in (50, 5_000):
+        file = write_large(tmp_path / f"{number}.html", number)
+        started = time.monotonic()
+        page = one.open(file.as_uri())
+        took.append(time.monotonic() - started)
     assert page.locator(".row").count() < 40
     page.evaluate("document.querySelector('.list-scroll').scrollTop = 1e9")
     page.get_by_role("option").last.click()
     page.wait_for_selector(".drawing")
     assert page.locator(".tree .id").inner_text() == "p4999"
-    assert took < 2
+    assert took[1] < max(2, 10 * took[0])
 
 
 _LOW_CONTRAST = """() => {

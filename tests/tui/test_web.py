@@ -52,7 +52,7 @@ def serving(*paths: Path) -> Iterator[PageServer]:
 
 def ask(server: PageServer, path: str, *, method: str = "GET", **headers: str) -> Reply:
     """Status, headers and text of an answer."""
-    connection = http.client.HTTPConnection(HOST, server.server_address[1], timeout=10)
+    connection = http.client.HTTPConnection(HOST, server.server_address[1], timeout=60)
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     connection.request(method, path, headers=given)
     answer = connection.getresponse()
@@ -70,7 +70,7 @@ def rows(server: PageServer, run: str, start: int = 0, generation: str = "") -> 
 
 def wait_for(check: Callable[[], Any]) -> Any:
     """What a check returns, once it is true."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not (value := check()):
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -338,8 +338,8 @@ def test_the_command(folder: Path) -> None:
     table = "".join(process.stdout.readline() for _ in range(6))
     assert "│ story │ stopped │" in table and "│ three │ stopped │" in table
     port = int(line.split(":")[2].split("/")[0])
-    with socket.create_connection((HOST, port), timeout=5):
+    with socket.create_connection((HOST, port), timeout=30):
         pass
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")

@@ -134,9 +134,9 @@ def test_marks_stand_once() -> None:
 def test_a_deep_chain_stays_readable_and_quick() -> None:
     """Of 3,000 levels the last few are drawn, and the rest are a number."""
     chain = make_tree((None, 1), *((index, 1) for index in range(2_999)))
-    start = time.monotonic()
+    start = time.thread_time()
     lines = tree_lines(chain)
-    assert time.monotonic() - start < 5
+    assert time.thread_time() - start < 5
     assert len(lines) == 3_000
     assert lines[-1].depth == 2_999
     assert lines[-1].plain.startswith(f"⋯{2_999 - MAX_GUIDES} ")
