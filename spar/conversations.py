@@ -7,8 +7,7 @@
     {"custom_id": "a", "body": {"messages": [...]}}                           a request of OpenAI's batches
 
 The first of these fields that a row has counts, unless the user names another one (`--prompt-field`), which is read as
-`prompt` is. A `system` field beside `conversations` or `instruction` is the
-system turn. Alpaca's two texts are joined by a line break, as LLaMA-Factory does; so are the text parts of a content
+`prompt` is. A `system` field beside any of the first four is the system turn. Alpaca's two texts are joined by a line break, as LLaMA-Factory does; so are the text parts of a content
 that is a list. The role `developer` is a system turn. If the last turn is the assistant's, the prompt is what comes
 before it, and the reply goes to the field `output`. Other fields of a turn are in `turns`, one object a turn.
 """
@@ -69,24 +68,29 @@ def conversation(
     if form == "prompt" and "messages" in row and not field:
         reject(where, "both 'prompt' and 'messages'", "exactly one of them")
     rest = {name: value for name, value in row.items() if name != form}
+    messages = _messages(row, form, rest, where, named=bool(field))
+    return messages if form == "body" else _with_system(messages, rest, where), rest
+
+
+def _messages(
+    row: Mapping[str, Any], form: str, rest: dict[str, Any], where: str, *, named: bool
+) -> tuple[Message, ...]:
+    """The turns of a row's field `form`; what else belongs to them is taken from `rest`, or added to it."""
     inner = row[form] if form == "body" and isinstance(row[form], dict) else {}
-    for key in () if field else _BESIDE:
+    for key in () if named else _BESIDE:
         if rest.get(key) or inner.get(key):
             reject(where, f"a conversation with {key!r}", "turns of text alone")
     if form == "instruction":
-        return (*_system(rest, where), _instruction(row, rest, where)), rest
+        return (_instruction(row, rest, where),)
     is_text = form == "prompt" or form not in FORMS
     if is_text and isinstance(row[form], str):
-        return (_user(row[form], where),), rest
+        return (_user(row[form], where),)
     name, value = form, row[form]
     if form == "body":
         body = value if isinstance(value, dict) else {}
         name, value = "body.messages", body.get("messages")
         rest[form] = {key: inner for key, inner in body.items() if key != "messages"}
-    messages = _turns(_listed(value, name, where, is_text=is_text), name, rest, where)
-    if form == "conversations":
-        messages = (*_system(rest, where), *messages)
-    return messages, rest
+    return _turns(_listed(value, name, where, is_text=is_text), name, rest, where)
 
 
 def _rename(row: Mapping[str, Any]) -> str:
@@ -174,11 +178,20 @@ def _instruction(row: Mapping[str, Any], rest: dict[str, Any], where: str) -> Me
     return _user("\n".join(filter(None, texts)), where)
 
 
-def _system(rest: dict[str, Any], where: str) -> tuple[Message, ...]:
+def _with_system(
+    messages: tuple[Message, ...], rest: dict[str, Any], where: str
+) -> tuple[Message, ...]:
+    """The turns after the one that the field `system` holds, if the row has one."""
     system = rest.pop("system", None) or ""
     if not isinstance(system, str):
         reject(where, f"'system' is {shown(system)}", "a string")
-    return (Message(role="system", content=system),) if system.strip() else ()
+    if not system.strip():
+        return messages
+    if messages[0].role == "system":
+        if messages[0].content != system:
+            reject(where, "another system turn beside the field 'system'", "one of them")
+        return messages
+    return (Message(role="system", content=system), *messages)
 
 
 def _user(text: str, where: str) -> Message:

@@ -163,6 +163,14 @@ TEXT = {"role": "user", "content": "Do it."}
             {"output": "ok"},
         ),
         ({"instruction": "Do", "input": "it", "system": "Be"}, ["system: Be", "user: Do\nit"], {}),
+        ({"prompt": "Do it.", "system": "Be"}, ["system: Be", "user: Do it."], {}),
+        ({"prompt": [TEXT], "system": None, "a": 1}, ["user: Do it."], {"a": 1}),
+        ({"messages": [TEXT], "system": "Be"}, ["system: Be", "user: Do it."], {}),
+        (
+            {"messages": [{"role": "system", "content": "Be"}, TEXT], "system": "Be"},
+            ["system: Be", "user: Do it."],
+            {},
+        ),
         (
             {
                 "conversations": [
@@ -205,7 +213,17 @@ TEXT = {"role": "user", "content": "Do it."}
             {"custom_id": "x", "method": "POST", "body": {"model": "m"}},
         ),
     ],
-    ids=["alpaca", "alpaca-input", "sharegpt", "developer", "parts", "trl", "cell", "batch"],
+    ids=[
+        *(
+            "alpaca",
+            "alpaca-input",
+            "system",
+            "no-system",
+            "system-beside-messages",
+            "system-twice",
+        ),
+        *("sharegpt", "developer", "parts", "trl", "cell", "batch"),
+    ],
 )
 def test_conversations_as_people_have_them(
     tmp_path: Path, row: dict[str, Any], turns: list[str], meta: dict[str, Any]
@@ -365,6 +383,11 @@ BAD_CONSTRAINTS: list[tuple[Any, Any, str]] = [
         ('{"conversations": [{"from": "observation", "value": "x"}]}', 'the role "observation"'),
         ('{"instruction": 5}', "'instruction' is 5; accepted: a string"),
         ('{"instruction": "x", "system": 5}', "'system' is 5; accepted: a string"),
+        ('{"prompt": "x", "system": {"a": 1}}', "'system' is {"),
+        (
+            json.dumps({"messages": [{**USER, "role": "system"}, USER], "system": "Be"}),
+            "another system turn beside the field 'system'; accepted: one of them",
+        ),
         ('{"body": {"model": "m"}}', "'body.messages' is null"),
         ('{"prompt": "x", "a": NaN}', "the number NaN"),
         ('{"prompt": "x", "prompt": "y"}', 'the key "prompt" twice'),

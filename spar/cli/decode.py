@@ -31,7 +31,13 @@ from spar.errors import UsageError
 from spar.estimate.calls import dry_run_text
 from spar.progress import open_progress
 from spar.prompts import prompt_from_text
-from spar.run.decoding import prompt_source, refuse_prompt_field, run_decode, source_of
+from spar.run.decoding import (
+    ignored_temperature,
+    prompt_source,
+    refuse_prompt_field,
+    run_decode,
+    source_of,
+)
 from spar.run.prompt_checks import refuse_prompts
 from spar.run.resolve import check_combination
 from spar.sanitize import printable
@@ -81,6 +87,8 @@ def decode(
         refuse_prompt_field(config)
         source = source_of([prompt_from_text(prompt)])
         config = config.model_copy(update={"prompts": f"--prompt {prompt}"})
+    for line in ignored_temperature(config, overrides):
+        listener.note(line)
     if dry_run:
         check_combination(config)
         refuse_prompts(config, source.read)

@@ -215,6 +215,26 @@ def assumed(config: DecodeConfig, num_prompts: int) -> Iterator[str]:
         yield "model: the embedded one, which knows only the small language of nano-if; name another with --model"
 
 
+def ignored_temperature(config: DecodeConfig, chosen: Mapping[str, Any]) -> list[str]:
+    """A line for a temperature that was chosen for drafts, where the only one of a tree is greedy.
+
+    A strategy may repeat a draft that failed, which is then sampled.
+
+    Parameters
+    ----------
+    chosen:
+        The settings that were given by hand, as `load_decode` takes them.
+    """
+    temperature = (chosen.get("draft") or {}).get("temperature")
+    one_draft = config.budget == 1 or isinstance(STRATEGIES.spec(config.strategy).max_drafts, int)
+    if not (temperature and one_draft and config.greedy_first):
+        return []
+    return [
+        f"the first draft of a tree is greedy, and {config.strategy} has no other: "
+        f"--temperature {temperature:g} has no effect; --no-greedy-first samples it"
+    ]
+
+
 def ignored_settings(config: DecodeConfig) -> list[str]:
     """A line for the judge and the refiner that were chosen for a strategy that asks none."""
     roles = STRATEGIES.spec(config.strategy).roles

@@ -74,6 +74,24 @@ def test_a_run_prints_its_table_and_names_its_directory(tmp_path: Path) -> None:
     assert len(comparable(tmp_path / "r")) == 12
 
 
+def test_a_temperature_without_effect_is_said(tmp_path: Path) -> None:
+    """Where a tree has one draft, which is greedy; not where it is sampled, or where there are more."""
+    file = rows(tmp_path / "p.jsonl", {"prompt": "Write."})
+    display = ("--dry-run", "--display", "plain")
+    said = "has no other: --temperature 1.5 has no effect"
+    for flags, expected in (
+        (("--strategy", "greedy"), True),
+        (("--strategy", "bfs"), True),
+        (("--strategy", "best-of-n", "--budget", "1"), True),
+        (("--strategy", "greedy", "--no-greedy-first"), False),
+        (("--strategy", "best-of-n", "--budget", "4"), False),
+    ):
+        run = decode(file, *flags, "--temperature", "1.5", *display, check=0)
+        assert (said in run.stderr) == expected, flags
+    plain = decode(file, "--strategy", "greedy", *display, check=0)
+    assert "no effect" not in plain.stderr
+
+
 def test_a_table_says_where_nothing_was_judged_and_why_attempts_failed(tmp_path: Path) -> None:
     """Greedy answers are not judged, which is not that none passes; faults have their most frequent reason."""
     greedy = decode("--limit", "2", "--strategy", "greedy", "--out", tmp_path / "g", check=0)
