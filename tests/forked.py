@@ -32,22 +32,43 @@ IMPORTED = [
 _TRAINING_SECONDS = 250
 
 
-def start_spar(arguments: Sequence[str], out: Path) -> ForkServerProcess:
-    """Start `spar ARGUMENTS`, which writes to `out`.out and `out`.err; its `kill` is a kill -9."""
+def start_spar(arguments: Sequence[str], out: Path, stdin: str | None = None) -> ForkServerProcess:
+    """Start `spar ARGUMENTS`, which writes to `out`.out and `out`.err; its `kill` is a kill -9.
+
+    Parameters
+    ----------
+    stdin:
+        What it reads from standard input; None leaves it as it is here.
+    """
     _SERVER.set_forkserver_preload(IMPORTED)
-    process = _SERVER.Process(target=_run_command, args=(list(arguments), dict(os.environ), out))
+    given = None
+    if stdin is not None:
+        given = out.with_suffix(".in")
+        given.write_text(stdin, "utf-8", newline="")
+    world = (dict(os.environ), str(Path.cwd()), given)
+    process = _SERVER.Process(target=_run_command, args=(list(arguments), *world, out))
     process.start()
     return process
 
 
-def run_spar(arguments: Sequence[str], out: Path) -> subprocess.CompletedProcess[str]:
-    """Run `spar ARGUMENTS` to its end."""
+def run_spar(
+    arguments: Sequence[str], out: Path, stdin: str | None = None, timeout: float | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `spar ARGUMENTS` to its end.
+
+    Parameters
+    ----------
+    timeout:
+        Seconds after which it is killed, and an error.
+    """
     for path in _outputs(out):
         path.unlink(missing_ok=True)
-    process = start_spar(arguments, out)
-    process.join()
-    assert process.exitcode is not None
-    texts = [path.read_text() for path in _outputs(out)]
+    process = start_spar(arguments, out, stdin)
+    process.join(timeout)
+    if process.exitcode is None:
+        process.kill()
+        raise subprocess.TimeoutExpired(list(arguments), timeout or 0)
+    texts = [path.read_text("utf-8") for path in _outputs(out)]
     return subprocess.CompletedProcess(list(arguments), process.exitcode, *texts)
 
 
@@ -102,12 +123,19 @@ def _run_trainer(module: str, settings: Path, environment: dict[str, str], log: 
     sys.exit(main([str(settings)]))
 
 
-def _run_command(arguments: list[str], environment: dict[str, str], out: Path) -> None:
+def _run_command(
+    arguments: list[str], environment: dict[str, str], folder: str, stdin: Path | None, out: Path
+) -> None:
     import spar.stage_processes
     import spar.subprocesses
     from spar.cli.app import main
 
+    os.environ.clear()
     os.environ.update(environment)
+    os.chdir(folder)
+    if stdin is not None:
+        os.dup2(os.open(stdin, os.O_RDONLY), 0)
+        sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
     for number, path in enumerate(_outputs(out), start=1):
         with path.open("ab") as stream:
             os.dup2(stream.fileno(), number)

@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from spar.config import DecodeConfig
 from spar.plugins import STRATEGIES
 from spar.run.decoding import assumed, ignored_settings
 from spar.store import read_trees
+from tests.forked import run_spar
 
 SPAR = [sys.executable, "-m", "spar"]
 
@@ -25,10 +27,9 @@ SPAR = [sys.executable, "-m", "spar"]
 def spar(
     *arguments: str | Path, stdin: str = "", check: int | None = None, timeout: float = 120
 ) -> subprocess.CompletedProcess[str]:
-    command = [*SPAR, *map(str, arguments)]
-    run = subprocess.run(
-        command, input=stdin, capture_output=True, text=True, timeout=timeout, check=False
-    )
+    """Run a command as a fork of a process that has imported everything."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = run_spar([*map(str, arguments)], Path(folder, "run"), stdin, timeout)
     if check is not None:
         assert run.returncode == check, run.stderr
     assert "Traceback" not in run.stderr
