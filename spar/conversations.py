@@ -7,9 +7,10 @@
     {"custom_id": "a", "body": {"messages": [...]}}                           a request of OpenAI's batches
 
 The first of these fields that a row has counts, unless the user names another one (`--prompt-field`), which is read as
-`prompt` is. A `system` field beside any of the first four is the system turn. Alpaca's two texts are joined by a line break, as LLaMA-Factory does; so are the text parts of a content
-that is a list. The role `developer` is a system turn. If the last turn is the assistant's, the prompt is what comes
-before it, and the reply goes to the field `output`. Other fields of a turn are in `turns`, one object a turn.
+`prompt` is. A `system` field beside any of the first four is the system turn. Alpaca's two texts are joined by a line
+break, as LLaMA-Factory does; so are the text parts of a content that is a list. The role `developer` is a system turn.
+If the last turn is the assistant's, the prompt is what comes before it, and the reply goes to the field `output`. Other
+fields of a turn are in `turns`, one object a turn.
 """
 
 from __future__ import annotations

@@ -80,7 +80,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """End a process whose test hangs where its timeout cannot reach it, in C code or while it cleans up.
 
-    The stacks of its threads are printed; in a parallel run the test fails, and another process takes over.
+    The stacks of its threads are printed. A parallel run fails and ends with it (`--max-worker-restart 0`): xdist would
+    give the same test to another process, again and again.
     """
     mark = item.get_closest_marker("timeout")
     seconds = mark.args[0] if mark else float(item.config.getini("timeout"))

@@ -1,6 +1,7 @@
 """A real chat model trains the same in one process and under ZeRO-3, and stays the chat model that it was.
 
-Two optimizer steps each: the first loss is the model's own, the second shows what the first step did.
+Two optimizer steps each: the first loss is the model's own, the second shows what the first step did. Under ZeRO-3
+its first four layers are trained, with its embeddings and its tokenizer; in one process all of it.
 """
 
 from __future__ import annotations
