@@ -50,7 +50,7 @@ def test_all_recipes_are_shipped() -> None:
 
 
 def test_every_method_of_the_papers_table_1_has_a_recipe() -> None:
-    """It is also a row of the reports, and killed in each of its stages (`benchmarks/kill_rivals.py`)."""
+    """It is also a row of the reports, and killed in each of its stages (`tests/train/test_killed_rivals.py`)."""
     models = ("LLaMA3-", "GLM-4-", "Mistral-", "SPaR-")
     rows = {row for row in IFEVAL.rows if not row.startswith(models)}
     assert {row for row in rows if not row.startswith(tuple(METHODS.values()))} == set()

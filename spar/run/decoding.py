@@ -218,19 +218,17 @@ def assumed(config: DecodeConfig, num_prompts: int) -> Iterator[str]:
 def ignored_temperature(config: DecodeConfig, chosen: Mapping[str, Any]) -> list[str]:
     """A line for a temperature that was chosen for drafts, where the only one of a tree is greedy.
 
-    A strategy may repeat a draft that failed, which is then sampled.
-
     Parameters
     ----------
     chosen:
         The settings that were given by hand, as `load_decode` takes them.
     """
     temperature = (chosen.get("draft") or {}).get("temperature")
-    one_draft = config.budget == 1 or isinstance(STRATEGIES.spec(config.strategy).max_drafts, int)
-    if not (temperature and one_draft and config.greedy_first):
+    num_drafts = STRATEGIES.spec(config.strategy).num_drafts(config.budget)
+    if not (temperature and num_drafts == 1 and config.greedy_first):
         return []
     return [
-        f"the first draft of a tree is greedy, and {config.strategy} has no other: "
+        "the first draft of a tree is greedy, and there is no other: "
         f"--temperature {temperature:g} has no effect; --no-greedy-first samples it"
     ]
 

@@ -158,7 +158,7 @@ def wait_for(path: Path, *, lines: int) -> None:
 
 def wait_for_rest(path: Path) -> int:
     """Lines of the file once its writer, whose parent was killed, has died too."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + 30
     while True:
         try:
             with locked(path.with_name("run.lock")):

@@ -152,7 +152,7 @@ def test_in_a_terminal(tmp_path: Path) -> None:
         drawn = read_until(ours, b"1 run")
         os.write(ours, b"q")
         drawn += read_until(ours, b"\x1b[?1049l")
-        assert process.wait(120) == 0
+        assert process.wait(30) == 0
     os.close(ours)
     assert b"mine" in drawn and b"Traceback" not in drawn
     assert (tmp_path / "spar" / "tui.json").is_file()

@@ -51,8 +51,7 @@ def test_a_killed_search_leaves_no_process_and_resumes(tmp_path: Path) -> None:
     assert 0 < summary["cached_tokens"] < summary["prompt_tokens"]
     (engine,) = summary["engines"].values()
     assert 0 < engine["prefix_hit"] <= engine["prefix_queried"]
-    # Whether a vote is still under way when the others have a majority is a matter of time.
-    assert summary["aborted_calls"] == sum(tree.usage.aborted_calls for tree in trees)
+    assert summary["aborted_calls"] == sum(tree.usage.aborted_calls for tree in trees) > 0
     assert read_manifest(tmp_path).config["engine"] == "vllm"
 
 

@@ -162,7 +162,7 @@ def test_a_hub_that_does_not_answer_is_not_waited_for(tmp_path: Path) -> None:
             env=variables,
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=60,
             check=True,
         )
     assert run.stdout.startswith("the hub: ")

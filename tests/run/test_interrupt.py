@@ -77,7 +77,7 @@ def test_ctrl_c_while_a_model_loads_is_told_and_leaves_no_process(ids: Path) -> 
         loaders = [int(word) for word in ids.read_text().split()]
         assert all(map(running, loaders))
         process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=120)
+        stdout, stderr = process.communicate(timeout=30)
         assert within(30, lambda: not any(map(running, loaders)))
     finally:
         with contextlib.suppress(ProcessLookupError):

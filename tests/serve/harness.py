@@ -99,7 +99,7 @@ def asking(text: str = "Say hello.", **fields: Any) -> dict[str, Any]:
     return {"model": "bfs-7/tiny", "messages": [{"role": "user", "content": text}], **fields}
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> None:
     """Wait until something is so."""
     end = time.monotonic() + seconds
     while not condition():

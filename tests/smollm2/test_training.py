@@ -1,7 +1,6 @@
 """A real chat model trains the same in one process and under ZeRO-3, and stays the chat model that it was.
 
-Two optimizer steps each: the first loss is the model's own, the second shows what the first step did. Under ZeRO-3
-its first four layers are trained, with its embeddings and its tokenizer; in one process all of it.
+Two optimizer steps each: the first loss is the model's own, the second shows what the first step did.
 """
 
 from __future__ import annotations
@@ -16,17 +15,15 @@ import pytest
 from spar.infer.engine import Completion
 from spar.record.training import read_metrics
 from spar.train.encode import IGNORED, Encoder
-from spar.train.methods import METHODS
 from spar.train.settings import DpoSettings, SftSettings
 from spar.types import Message
-from tests.forked import run_training
 from tests.requires import requires
 from tests.smollm2.real_prompts import CONVERSATIONS, DEFAULT_SYSTEM, requests, talk
-from tests.train.training import dpo_settings, quiet, sft_settings, write_rows, written
+from tests.train.training import dpo_settings, quiet, run, sft_settings, write_rows
 
 pytestmark = [
     pytest.mark.deepspeed,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(900),
     requires("trl", "deepspeed"),
     *quiet(),
 ]
@@ -84,72 +81,47 @@ def losses(of: DpoSettings | SftSettings) -> dict[str, list[float]]:
     return {name: [float(row.values[name] or 0) for row in rows] for name in names}
 
 
-def train(kind: str, of: DpoSettings | SftSettings, *, num_processes: int) -> None:
-    """Train in this many processes, which do not import everything again."""
-    log = Path(of.out).with_name("log.txt")
-    run_training(METHODS[kind].module, written(of), log, num_processes=num_processes)
-
-
 @pytest.fixture(scope="module", params=["dpo", "sft"])
-def trained(
+def shared(
     request: pytest.FixtureRequest, smollm2: Path, tmp_path_factory: pytest.TempPathFactory
-) -> DpoSettings | SftSettings:
-    """A training of the whole model in one process."""
-    made = settings(request.param, smollm2, tmp_path_factory.mktemp(request.param))
-    train(request.param, made, num_processes=1)
-    return made
+) -> tuple[str, DpoSettings | SftSettings]:
+    """A trainer, and its training in two processes under ZeRO-3."""
+    folder = tmp_path_factory.mktemp(request.param)
+    made = settings(request.param, smollm2, folder, deepspeed="zero3")
+    run(request.param, made)
+    return request.param, made
 
 
-@pytest.fixture(scope="module")
-def shallow(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model's first four layers of thirty: its embeddings, tokenizer and weights, of a fifth of the work."""
-    transformers = pytest.importorskip("transformers")
-    folder = tmp_path_factory.mktemp("shallow")
-    model = transformers.AutoModelForCausalLM.from_pretrained(smollm2, num_hidden_layers=4)
-    model.save_pretrained(folder)
-    transformers.AutoTokenizer.from_pretrained(smollm2).save_pretrained(folder)
-    return folder
-
-
-@pytest.mark.parametrize("kind", ["dpo", "sft"])
 def test_one_process_and_zero3_have_the_same_losses(
-    kind: str, shallow: Path, tmp_path: Path
+    shared: tuple[str, DpoSettings | SftSettings], smollm2: Path, tmp_path: Path
 ) -> None:
     """In both steps, and the same gradients; the first step is a step down."""
-    parted = settings(kind, shallow, tmp_path / "parted", deepspeed="zero3")
-    train(kind, parted, num_processes=2)
-    alone = settings(kind, shallow, tmp_path / "alone")
-    train(kind, alone, num_processes=1)
+    kind, parted = shared
+    alone = settings(kind, smollm2, tmp_path)
+    run(kind, alone, num_processes=1)
     expected, found = losses(alone), losses(parted)
     assert len(expected["loss"]) == 2
     assert found["loss"] == pytest.approx(expected["loss"], rel=1e-3)
     assert found["grad_norm"] == pytest.approx(expected["grad_norm"], rel=1e-2)
     assert min(expected["grad_norm"]) > 0
-    check_folder(shallow, Path(parted.out) / "model")
-
-
-def check_folder(before: Path, after: Path) -> None:
-    """A trained folder has the tokenizer, chat template, end tokens and format of the model before."""
-    from transformers import AutoTokenizer
-
-    old, new = (AutoTokenizer.from_pretrained(path) for path in (before, after))
-    assert new.chat_template == old.chat_template
-    assert new.backend_tokenizer.to_str() == old.backend_tokenizer.to_str()
-    for name in ("config.json", "generation_config.json"):
-        given, written = (json.loads((path / name).read_text()) for path in (before, after))
-        kept = ("bos_token_id", "eos_token_id", "pad_token_id", "dtype", "use_cache")
-        assert {key: written.get(key) for key in kept} == {key: given.get(key) for key in kept}
 
 
 def test_the_trained_folder_is_the_chat_model_that_it_was(
-    trained: DpoSettings | SftSettings, smollm2: Path
+    shared: tuple[str, DpoSettings | SftSettings], smollm2: Path
 ) -> None:
     """Tokenizer, chat template and end tokens are the same; it answers, and ends its replies."""
+    from transformers import AutoTokenizer
+
     from spar.infer.engines.hf import HfEngine, HfSettings
 
-    assert losses(trained)["loss"][0] > 0
-    folder = Path(trained.out) / "model"
-    check_folder(smollm2, folder)
+    folder = Path(shared[1].out) / "model"
+    before, after = (AutoTokenizer.from_pretrained(path) for path in (smollm2, folder))
+    assert after.chat_template == before.chat_template
+    assert after.backend_tokenizer.to_str() == before.backend_tokenizer.to_str()
+    for name in ("config.json", "generation_config.json"):
+        old, new = (json.loads((path / name).read_text()) for path in (smollm2, folder))
+        kept = ("bos_token_id", "eos_token_id", "pad_token_id", "dtype", "use_cache")
+        assert {key: new.get(key) for key in kept} == {key: old.get(key) for key in kept}
 
     async def reply() -> Completion:
         engine = HfEngine(str(folder), HfSettings("fp32", "cpu"))

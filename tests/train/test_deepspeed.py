@@ -12,13 +12,11 @@ import pytest
 
 from spar.train.dpo import train as train_dpo
 from spar.train.launch import launch
-from spar.train.methods import METHODS
-from spar.train.settings import DpoSettings, LaunchSettings, SftSettings
+from spar.train.settings import DpoSettings, LaunchSettings
 from spar.train.sft import train as train_sft
-from tests.forked import run_training
 from tests.requires import requires
 
-from .training import distance, dpo_settings, quiet, sft_settings, written
+from .training import distance, dpo_settings, quiet, run, sft_settings, written
 
 pytestmark = [pytest.mark.deepspeed, pytest.mark.slow, pytest.mark.model, requires("trl"), *quiet()]
 
@@ -34,13 +32,6 @@ def alone(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     train_dpo(dpo)
     train_sft(sft)
     return {"dpo": Path(dpo.out) / "model", "sft": Path(sft.out) / "model"}
-
-
-def run(method: str, settings: DpoSettings | SftSettings) -> Path:
-    """Train in two processes; returns the model's folder."""
-    log = Path(settings.out).with_name("log.txt")
-    run_training(METHODS[method].module, written(settings), log, num_processes=2)
-    return Path(settings.out) / "model"
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from spar.train.methods import METHODS
 from spar.train.settings import DpoSettings, SftSettings
+from tests.forked import run_training
 
 ANIMALS = "fox owl cat dog hen cow bee ant elk rat".split()
 QUICK = {"learning_rate": 1e-3, "batch": 4, "cutoff": 200, "save_dtype": "fp32"}
@@ -73,6 +75,13 @@ def written(settings: DpoSettings | SftSettings) -> Path:
     path = Path(settings.out).with_name("settings.json")
     path.write_text(settings.model_dump_json())
     return path
+
+
+def run(method: str, settings: DpoSettings | SftSettings, num_processes: int = 2) -> Path:
+    """Train in this many forks of a process that has imported everything; returns the model's folder."""
+    log = Path(settings.out).with_name("log.txt")
+    run_training(METHODS[method].module, written(settings), log, num_processes=num_processes)
+    return Path(settings.out) / "model"
 
 
 def weights(folder: Path) -> dict[str, Any]:

@@ -341,5 +341,5 @@ def test_the_command(folder: Path) -> None:
     with socket.create_connection((HOST, port), timeout=30):
         pass
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=20)
     assert (process.returncode, errors) == (0, "")
