@@ -315,7 +315,7 @@ def _failing_grid(plan: Plan) -> Grid:
     return Grid(
         benchmark="refinement",
         strategies=compared(plan),
-        budgets=plan.budgets((1, 3, 7, REFERENCE, 31), quick=(3, 7)),
+        budgets=plan.budgets((1, 3, 7, REFERENCE, 31, 63), quick=(3, 7)),
         limit=plan.num_prompts(200, quick=12),
         prompt_seed=3,
         metrics=("acc_verifier", "acc_self"),
