@@ -22,6 +22,7 @@ from spar.view.node_detail import Annotations
 from tests.tui.driving import (
     browser,
     cursor,
+    is_idle,
     line,
     notified,
     open_tree,
@@ -47,12 +48,15 @@ from tui.screens.help import HelpScreen
 from tui.screens.runs import RunsScreen
 from tui.screens.tree import TreeScreen
 from tui.screens.trees import TreesScreen
+from tui.tables.runs import COLUMNS as RUN_COLUMNS
+from tui.tables.trees import COLUMNS as TREE_COLUMNS
 from tui.widgets.bars import SearchBar
 from tui.widgets.dashboard import Dashboard
 from tui.widgets.line_list import LineList
 from tui.widgets.node_pane import NodePane
 from tui.widgets.note_bar import NoteBar
 from tui.widgets.parts_pane import PartsPane
+from tui.widgets.table import Table
 from tui.widgets.tree_head import TreeHead
 from tui.widgets.tree_pane import TreePane
 
@@ -508,6 +512,29 @@ async def test_mouse(runs: Path) -> None:
         await until(pilot, lambda: shown_is("solved")(app))
         await pilot.click("Table", offset=(21, 3), times=2)
         await until(pilot, lambda: isinstance(app.screen, TreeScreen))
+
+
+async def test_a_click_on_any_title_sorts_or_does_nothing(runs: Path) -> None:
+    """Columns without an order, such as the marks of runs and the failing constraints of trees, leave the order as it is."""
+
+    async def orders_by_title() -> dict[str, str | None]:
+        table, orders = app.screen.query_one(Table), {}
+        start = table.content_region.x - table.region.x + 1
+        for column, size in table.layout_columns(table.scrollable_content_region.width - 1):
+            await pilot.click(Table, offset=(start, 1))
+            await until(pilot, lambda: is_idle(app))
+            orders[column.name] = table._sorted[0] if table._sorted else None
+            start += size + 1
+        return orders
+
+    async with browser(runs, size=(170, 30)) as (app, pilot):
+        by_title = await orders_by_title()
+        names = [column.name for column in RUN_COLUMNS]
+        assert by_title == dict(zip(names, [None, *names[1:]], strict=True))
+        await open_trees(app, pilot)
+        by_title = await orders_by_title()
+        names = [column.name for column in TREE_COLUMNS]
+        assert by_title == dict(zip(names, [*names[:-1], "truth"], strict=True))
 
 
 async def test_copies_hold_the_text_itself(runs: Path) -> None:

@@ -210,7 +210,7 @@ class RunsScreen(BrowserScreen[None]):
 
     def action_sort(self) -> None:
         """Sort by the next column."""
-        names = [None, *(column.name for column in COLUMNS[1:])]
+        names = [None, *(column.name for column in COLUMNS if column.sortable)]
         following = names[(names.index(self._order.column) + 1) % len(names)]
         self._sort(RunOrder(following))
 

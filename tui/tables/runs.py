@@ -20,7 +20,7 @@ from tui.widgets.bars import abbreviate, history_text, metric_text, seconds_text
 from tui.widgets.table import Column
 
 COLUMNS = (
-    Column("mark", "", 1),
+    Column("mark", "", 1, sortable=False),
     Column("name", "run", 0, cut_middle=True),
     Column("state", "state", 12),
     Column("strategy", "strategy", 12, from_width=74),

@@ -27,9 +27,9 @@ COLUMNS = (
     Column("faults", "faults", 7, right=True, from_width=78),
     Column("seconds", "seconds", 8, right=True, from_width=110),
     Column("truth", "truth", 11),
-    Column("failing", "fails", 30, from_width=150),
+    Column("failing", "fails", 30, from_width=150, sortable=False),
 )
-"""Names are those of `tui.index.rows.SortKey`."""
+"""Names of those that are sortable are those of `tui.index.rows.SortKey`."""
 _TITLES = {column.name: column.title for column in COLUMNS if column.name != "number"}
 """Column to what it is called on the screen."""
 _KINDS: Mapping[Category, tuple[int, str]] = {

@@ -30,13 +30,15 @@ class Column:
     """Hidden if the table is narrower than this."""
     cut_middle: bool = False
     """Whether a text that is too long loses its middle, as for names that differ at their ends."""
+    sortable: bool = True
+    """Whether rows can be sorted by it."""
 
 
 class Table(LineList):
-    """Rows below a header; a click on the header posts `Sorted`."""
+    """Rows below a header; a click on the title of a sortable column posts `Sorted`."""
 
     class Sorted(Message):
-        """A column's title was clicked."""
+        """A sortable column's title was clicked."""
 
         def __init__(self, column: str) -> None:
             super().__init__()
@@ -81,10 +83,10 @@ class Table(LineList):
         return Text(GAP).join(parts)
 
     def clicked_head(self, x: int) -> None:
-        """Ask to sort by the column there."""
+        """Ask to sort by the column there, if it is sortable."""
         start = 0
         for column, size in self.layout_columns(self.scrollable_content_region.width - 1):
-            if start <= x < start + size + len(GAP):
+            if column.sortable and start <= x < start + size + len(GAP):
                 self.post_message(self.Sorted(column.name))
             start += size + len(GAP)
 
