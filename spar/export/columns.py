@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, get_args
 
 from spar.record.evaluation import Example
+from spar.record.outcomes import outcome_of
 from spar.types import ROLES, Fault, Judgement, Node, SearchTree, Usage
 from spar.view.layout import layout_of
-from spar.view.node_detail import Annotations
+from spar.view.node_detail import Annotations, node_truth
 
 RowKind = Literal["trees", "nodes", "faults"]
 ROW_KINDS: tuple[RowKind, ...] = get_args(RowKind)
@@ -124,6 +125,7 @@ def _tree_row(tree: SearchTree, annotations: Annotations) -> Iterator[Row]:
     shape = layout_of(tree)
     answer = None if shape.selected is None else tree.nodes[shape.selected]
     by_role = tree.usage_by_role
+    outcome = outcome_of(tree, annotations.check, graded=annotations.grade_of(tree))
     yield {
         "prompt_id": tree.prompt.id,
         "source": tree.prompt.source,
@@ -138,8 +140,8 @@ def _tree_row(tree: SearchTree, annotations: Annotations) -> Iterator[Row]:
         "selected": tree.selected,
         "answer": answer.response if answer else None,
         "score": _score(answer.judgement if answer else None),
-        "truth_before": _truth(tree, tree.nodes[0] if tree.nodes else None, annotations),
-        "truth": _truth(tree, answer, annotations),
+        "truth_before": outcome.before.truth,
+        "truth": outcome.after.truth,
         "nodes": len(tree.nodes),
         "depth": max(shape.levels, default=None),
         "faults": len(tree.faults),
@@ -165,7 +167,7 @@ def _node_rows(tree: SearchTree, annotations: Annotations) -> Iterator[Row]:
             "reflection": node.reflection,
             "score": _score(judgement),
             "passed": judgement.passed(tree.gate) if judgement else None,
-            "truth": _truth(tree, node, annotations),
+            "truth": node_truth(tree, node, annotations),
             "num_yes": judgement.num_yes if judgement else None,
             "num_parsed": judgement.num_parsed if judgement else None,
             "verdicts": json.dumps(judgement.verdicts) if judgement else None,
@@ -209,14 +211,6 @@ def _findings(judgement: Judgement | None) -> str | None:
     if judgement is None or not judgement.findings:
         return None
     return json.dumps([finding.model_dump() for finding in judgement.findings])
-
-
-def _truth(tree: SearchTree, node: Node | None, annotations: Annotations) -> bool | None:
-    """Whether every constraint is met; None without a verifier."""
-    if node is None or annotations.check is None:
-        return None
-    findings = annotations.check(tree, node)
-    return all(finding.met for finding in findings) if findings else None
 
 
 _MAKERS: Mapping[RowKind, Callable[[SearchTree, Annotations], Iterator[Row]]] = {

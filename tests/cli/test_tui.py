@@ -80,13 +80,13 @@ def test_what_is_handed_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_truth(tmp_path: Path) -> None:
-    """Of the answer, by the verifiers of its prompt; None where there are none, or no answer."""
+    """Of the answer, by the verifiers of its prompt; None where there are none. A prompt without an answer fails."""
     tree = solved_tree()
     with_meta = tree.model_copy(update={"prompt": tree.prompt.model_copy(update={"meta": NANO})})
     check = make_inputs(()).authority(tmp_path).check
     unanswered = with_meta.model_copy(update={"selected": None})
     rows = [summarize_tree(each, check=check) for each in (with_meta, tree, unanswered)]
-    assert [row.truth for row in rows] == [True, None, None]
+    assert [row.truth for row in rows] == [True, None, False]
 
 
 def test_the_stages_of_a_loop(tmp_path: Path) -> None:

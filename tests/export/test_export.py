@@ -251,6 +251,15 @@ def test_a_row_a_tree() -> None:
     assert {name: text[name] for name in expected} == {n: str(v) for n, v in expected.items()}
 
 
+def test_a_prompt_without_an_answer_fails() -> None:
+    """In a table too, so that its share of passing prompts is that of the summary and of the page."""
+    trees = [worked(), make_tree(prompt_id="q")]
+    for read in (read_parquet, read_json_lines):
+        assert [row["truth"] for row in read(trees, "trees")] == [True, False]
+        assert [row["truth_before"] for row in read(trees, "trees")] == [False, False]
+        assert read(trees, "trees")[1]["answer"] is None
+
+
 def test_a_row_a_node_and_a_fault() -> None:
     """Each row has its tree's prompt id; unknown values are null."""
     nodes = read_parquet([worked(), make_tree()], "nodes")

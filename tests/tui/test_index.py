@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from spar.errors import UsageError
 from spar.store import RunStore, read_trees
-from spar.types import SCHEMA_VERSION, Finding, SearchTree
+from spar.types import SCHEMA_VERSION, Finding, Node, SearchTree
 from tests.strategies import any_text, trees
 from tests.test_store import manifest
 from tests.tui.tree_files import (
@@ -471,6 +471,33 @@ def test_ground_truth_of_an_evaluation(tmp_path: Path) -> None:
     assert index.totals().failing_types()[0][0] == "n"
     fresh = summarised(tmp_path)
     assert [row.truth for row in fresh.rows(range(3))] == [False, None, None]
+
+
+@pytest.mark.parametrize("early", [True, False])
+@pytest.mark.parametrize("by_evaluation", [True, False])
+def test_an_unanswered_prompt_fails(tmp_path: Path, early: bool, by_evaluation: bool) -> None:
+    """By an evaluation's verdict or by the constraints, read on demand or in the background."""
+    unanswered = tree("b").model_copy(update={"nodes": (), "selected": None, "stop": "exhausted"})
+    path = write(tmp_path / "trees.jsonl", tree("a"), unanswered)
+    check = None
+    if by_evaluation:
+        examples = [{"id": "a", "passed": True}, {"id": "b", "passed": False}]
+        lines = "".join(json.dumps(row) + "\n" for row in examples)
+        path.with_name("examples.jsonl").write_text(lines)
+    else:
+        check = _says_hi
+    index = TreeIndex.open(path, Authority(check=check))
+    index.refresh()
+    rows = index.rows(range(2)) if early else []
+    finish(index)
+    rows = rows or index.rows(range(2))
+    assert [row.truth for row in rows] == [True, False]
+    counts = index.counts()
+    assert (counts.passed, counts.verified) == (1, 2)
+
+
+def _says_hi(tree: SearchTree, node: Node) -> tuple[Finding, ...]:
+    return (Finding(type="hi", constraint="says hi", met=node.response == "hi"),)
 
 
 def test_finding_a_prompt(path: Path) -> None:

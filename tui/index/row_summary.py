@@ -112,9 +112,13 @@ def parse_object(raw: bytes) -> dict[str, Any]:
 
 
 def summarize_tree(
-    tree: SearchTree, truth: GroundTruth | None = None, check: ConstraintCheck | None = None
+    tree: SearchTree,
+    truth: GroundTruth | None = None,
+    check: ConstraintCheck | None = None,
+    *,
+    graded: bool | None = None,
 ) -> RowSummary:
-    """Summarize a tree; a broken reference in it counts as no answer.
+    """Summarize a tree; a broken reference in it counts as no answer, which fails whatever can be checked.
 
     Parameters
     ----------
@@ -122,10 +126,13 @@ def summarize_tree(
         Ground truth of the answer, which counts more than `check`.
     check:
         Ground truth of a response, constraint by constraint.
+    graded:
+        An evaluation's verdict on the prompt, which counts more than `truth` and is there without an answer too.
     """
     nodes, index = tree.nodes, tree.selected
     is_answered = index is not None and 0 <= index < len(nodes)
-    graded = truth(tree) if truth and is_answered else None
+    if graded is None and truth and is_answered:
+        graded = truth(tree)
     outcome = outcome_of(tree, check, graded=graded)
     answer = outcome.after
     return RowSummary(
@@ -139,7 +146,7 @@ def summarize_tree(
         faults=len(tree.faults),
         seconds=tree.seconds,
         passed=answer.judge,
-        truth=answer.truth if is_answered else None,
+        truth=answer.truth,
         failing=tuple(sorted({finding.type for finding in answer.failing})),
         outcome=outcome,
     )

@@ -109,9 +109,8 @@ class Summaries:
 
     def _summarise(self, raw: bytes) -> RowSummary:
         tree = parse_tree(raw)
-        outcome = self._examples.passed.get(hash(tree.prompt.id))
-        truth = self._authority.truth if outcome is None else lambda _: outcome
-        return summarize_tree(tree, truth, self.check)
+        graded = self._examples.passed.get(hash(tree.prompt.id))
+        return summarize_tree(tree, self._authority.truth, self.check, graded=graded)
 
     def _restart(self) -> None:
         """Summarise all rows again; those that are summarised stay as they are until then."""
