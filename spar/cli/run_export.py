@@ -200,7 +200,7 @@ def _write_table(options: Export) -> None:
 def _write_rows(run: Path, handle: IO[bytes], file_format: TableFormat, rows: str) -> int:
     if rows == _ROWS_OF_EXAMPLES:
         return write_examples(read_examples(run), handle, file_format)
-    annotations = Annotations(check_constraints)
+    annotations = annotations_for(run)
     kind: RowKind = _choice("--rows", rows, ROW_KINDS)
     return write_table(last_trees(run), handle, file_format, rows=kind, annotations=annotations)
 

@@ -77,14 +77,14 @@ def run(paths: tuple[Path, ...], config: DecodeConfig, config_of: ConfigOf | Non
 
 def make_inputs(paths: tuple[Path, ...]) -> Inputs:
     """The inputs of the browser."""
-    from spar.export.run import annotations_for
+    from spar.export.run import program_annotations
     from tui.inputs import Inputs
     from tui.keymap import keymap_path
     from tui.session_state import default_path
 
     return Inputs(
         paths=paths or (DEFAULT,),
-        annotations_for=annotations_for,
+        annotations_for=program_annotations,
         demo=demo,
         stages_of=stages_of,
         standings=standings,

@@ -26,7 +26,7 @@ def run(paths: tuple[Path, ...], port: int | None, *, open_browser: bool = False
     UsageError
         A path does not exist, or the port is taken.
     """
-    from spar.export.run import annotations_for
+    from spar.export.run import program_annotations
     from tui.web.catalogue import Catalogue
     from tui.web.server import PageServer
 
@@ -36,7 +36,7 @@ def run(paths: tuple[Path, ...], port: int | None, *, open_browser: bool = False
             raise UsageError(
                 f"{path} does not exist; pass a run directory or a folder that contains some"
             )
-    catalogue = Catalogue(paths, annotations_for)
+    catalogue = Catalogue(paths, program_annotations)
     server = PageServer(catalogue, port)
     try:
         with suppress(KeyboardInterrupt):

@@ -29,7 +29,7 @@ from spar.errors import RunStopped, UsageError
 from spar.record.outcomes import outcome_of, story
 from spar.store import read_manifest
 from spar.types import Fault, Message, Node, Role, SearchTree, Usage
-from spar.view.node_detail import Annotations
+from spar.view.node_detail import Annotations, node_truth
 from spar.view.text import one_line
 
 Json = dict[str, Any]
@@ -164,7 +164,8 @@ class _Spans:
 
     def _search(self, end: int) -> Json:
         tree = self.tree
-        outcome = outcome_of(tree, self.annotations.check)
+        annotations = self.annotations
+        outcome = outcome_of(tree, annotations.check, graded=annotations.grade_of(tree))
         answer = tree.answer if outcome.after.node is not None else None
         return self._span(
             f"invoke_agent {tree.strategy}",
@@ -200,7 +201,7 @@ class _Spans:
         end = start + _nanoseconds(written.seconds)
         conversation = self.annotations.render(self.tree, node) if self.annotations.render else ()
         findings = self.annotations.check(self.tree, node) if self.annotations.check else ()
-        truth = all(finding.met for finding in findings) if findings else None
+        truth = node_truth(self.tree, node, self.annotations, findings)
         failing = "; ".join(finding.line for finding in findings if not finding.met)
         yield self._span(
             f"chat {self._model(role)}",

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from spar.errors import UsageError
+from spar.record.grades import Grades
 from spar.store import read_manifest, tree_at, tree_file, tree_offsets
 from spar.types import Finding, Message, Node, SearchTree
 from spar.verifiers import verify_prompt
@@ -44,8 +45,21 @@ def find_tree(path: str | Path, prompt_id: str = "") -> SearchTree:
         return tree_at(handle, start)
 
 
-def annotations_for(directory: str | Path) -> Annotations:
-    """The constraint checks and rendered prompts of a run's nodes, as far as spar can produce them."""
+def annotations_for(path: str | Path) -> Annotations:
+    """What a run directory, or a file of trees in it, says of nodes: constraint checks, an evaluation's verdicts, rendered prompts.
+
+    Raises
+    ------
+    UsageError
+        A line of the evaluation's examples is damaged.
+    """
+    grades = Grades.of(Path(path))
+    own = program_annotations(path)
+    return Annotations(grades.check(own.check), own.render, grades.passed.get)
+
+
+def program_annotations(directory: str | Path) -> Annotations:
+    """Constraint checks and rendered prompts alone, for a reader that follows an evaluation's verdicts while they are written."""
     return Annotations(check_constraints, prompt_renderer(directory))
 
 

@@ -72,7 +72,7 @@ def node_sections(
     """The sections of a node: the verdicts on it, what changed against its parent, then the rest."""
     truth = tuple(annotations.check(tree, node)) if annotations.check else ()
     return [
-        _verdict(tree, node, _truth(tree, node, annotations, truth)),
+        _verdict(tree, node, node_truth(tree, node, annotations, truth)),
         *_constraints(node, truth),
         *_change(tree, node, colour=colour),
         *text_sections(node),
@@ -153,19 +153,21 @@ def truth_text(right: bool | None, judgement: Judgement | None, gate: float) -> 
     return text
 
 
-def node_truth(tree: SearchTree, node: Node, annotations: Annotations) -> bool | None:
-    """Whether a node's response is right by ground truth; None without a verifier and an evaluation."""
-    return _truth(
-        tree, node, annotations, annotations.check(tree, node) if annotations.check else ()
-    )
-
-
-def _truth(
-    tree: SearchTree, node: Node, annotations: Annotations, findings: Sequence[Finding]
+def node_truth(
+    tree: SearchTree,
+    node: Node,
+    annotations: Annotations,
+    findings: Sequence[Finding] | None = None,
 ) -> bool | None:
+    """Whether a node's response is right by ground truth; None without a verifier and an evaluation.
+
+    `findings` are those of `annotations.check`, from a caller that has them.
+    """
     grade = annotations.grade_of(tree) if node.id == tree.selected else None
     if grade is not None:
         return grade
+    if findings is None:
+        findings = annotations.check(tree, node) if annotations.check else ()
     return all(finding.met for finding in findings) if findings else None
 
 

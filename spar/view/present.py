@@ -47,7 +47,7 @@ def header_lines(tree: SearchTree, annotations: Annotations = Annotations()) -> 
         for role, usage in tree.usage_by_role.items()
         if usage.calls or usage.aborted_calls or usage.skipped_calls
     ]
-    outcome = outcome_of(tree, annotations.check)
+    outcome = outcome_of(tree, annotations.check, graded=annotations.grade_of(tree))
     return [*lines, story_text(outcome), *map(Text, spent)]
 
 

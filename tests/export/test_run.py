@@ -7,10 +7,15 @@ from pathlib import Path
 import pytest
 
 from spar.errors import UsageError
-from spar.export.run import check_constraints, find_tree, prompt_renderer
+from spar.export import export_tree
+from spar.export.columns import rows_of
+from spar.export.otlp import RunOrigin, requests
+from spar.export.run import annotations_for, check_constraints, find_tree, prompt_renderer
+from spar.record.evaluation import Example, Verdict, write_examples
 from spar.store import TREES
 from spar.templates import load
 from spar.types import Judgement, Message, Node, Usage
+from tests.export.pages import read_page
 from tests.export.samples import NANO, with_meta, write_three
 from tests.hostile import EVERYTHING
 from tests.train.trees import make_tree, tree_of, write_run
@@ -62,6 +67,25 @@ def test_check_constraints() -> None:
     unknown = with_meta(tree_of(node), {"instruction_id_list": ["no:such"]})
     assert not check_constraints(tree_of(node), node)
     assert not check_constraints(unknown, node)
+
+
+def test_every_export_has_the_verdict_of_an_evaluation(tmp_path: Path) -> None:
+    """One tree as text and as a page, spans and tables take it for the answer, as the page of the whole run does."""
+    run = write_run(tmp_path / "run", make_tree((None, 1), (0, 5)))
+    verdict = Verdict(name="level 1", passed=False, why="too short")
+    write_examples(run, [Example(id="p", response="r1", passed=False, verdicts=(verdict,))])
+    tree, annotations = find_tree(run), annotations_for(run)
+    text = export_tree(tree, "markdown", annotations)
+    assert "failed → still fails: level 1" in text and "✗ level 1: too short" in text
+    page = read_page(export_tree(tree, "html", annotations))
+    assert page.rows[0]["after"] == [True, False]
+    assert page.trees[0]["nodes"][1]["truth"] == [["level 1", "level 1", False, "too short", None]]
+    (request,) = requests([tree], RunOrigin("run", 0), annotations)
+    search, *_ = request["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    attributes = {each["key"]: each["value"] for each in search["attributes"]}
+    assert attributes["spar.change"] == {"stringValue": "failed"}
+    assert [row["truth"] for row in rows_of(tree, "nodes", annotations)] == [None, False]
+    assert [row["truth"] for row in rows_of(tree, "trees", annotations)] == [False]
 
 
 def test_rendered_prompts(tmp_path: Path) -> None:

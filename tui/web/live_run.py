@@ -21,10 +21,11 @@ from typing import Any
 
 from spar.errors import UsageError
 from spar.export.page.run_data import RunFacts, run_facts, totals_data
-from spar.export.page.run_page import facts_data, marks_data, once
+from spar.export.page.run_page import facts_data, marks_data
 from spar.export.page.tree_data import Json, bad_row_data, row_data, tree_data
 from spar.files import file_stamp
 from spar.record.evaluation import EXAMPLES
+from spar.record.grades import once
 from spar.record.marks import MarkBook
 from spar.record.outcomes import Outcome, outcome_of
 from spar.record.run_outcomes import RunOutcomes

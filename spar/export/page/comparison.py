@@ -13,7 +13,7 @@ from pathlib import Path
 from spar.errors import UsageError
 from spar.export.page.document import digest, head, style
 from spar.export.page.run_data import run_name
-from spar.export.page.run_page import Grades
+from spar.record.grades import Grades
 from spar.record.outcomes import outcome_of
 from spar.record.standing import Standing, Standings, agreed_passes
 from spar.store import Progress, last_trees

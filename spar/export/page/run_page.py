@@ -10,7 +10,7 @@ first page is of the whole run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
@@ -18,13 +18,13 @@ from spar.errors import UsageError
 from spar.export.page.document import BLOCK, compressed, document
 from spar.export.page.run_data import RunFacts, run_facts, totals_data
 from spar.export.page.tree_data import Json, identifier, row_data, tree_data
-from spar.record.evaluation import EXAMPLES, read_examples, verdict_findings
+from spar.record.grades import Grades
 from spar.record.marks import NOTE_CHARACTERS, Mark, MarkBook
-from spar.record.outcomes import outcome_of, with_verdicts
+from spar.record.outcomes import outcome_of
 from spar.record.run_outcomes import RunOutcomes
 from spar.store import Progress, last_trees
-from spar.types import Finding, Node, SearchTree
-from spar.view.node_detail import Annotations, ConstraintCheck
+from spar.types import SearchTree
+from spar.view.node_detail import Annotations
 from spar.view.text import one_line
 
 PAGE = 5_000
@@ -106,7 +106,7 @@ def run_pages(
 def tree_html(tree: SearchTree, annotations: Annotations) -> str:
     """A page of one tree."""
     totals = RunOutcomes()
-    outcome = outcome_of(tree, annotations.check)
+    outcome = outcome_of(tree, annotations.check, graded=annotations.grade_of(tree))
     totals.add(outcome)
     run = {
         **facts_data(RunFacts(one_line(tree.prompt.id, 80))),
@@ -134,48 +134,6 @@ def marks_data(marks: Mapping[str, Mark]) -> Json:
         identifier(prompt_id): [mark.star, one_line(mark.note, NOTE_CHARACTERS)]
         for prompt_id, mark in marks.items()
     }
-
-
-@dataclass(frozen=True, slots=True)
-class Grades:
-    """An evaluation's verdicts on the answers, by prompt id; empty for other runs."""
-
-    passed: dict[str, bool] = field(default_factory=dict)
-    findings: dict[str, tuple[Finding, ...]] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, path: Path) -> Grades:
-        """The verdicts beside the trees of a run."""
-        grades = cls()
-        directory = path if path.is_dir() else path.parent
-        if (directory / EXAMPLES).is_file():
-            for example in read_examples(directory):
-                grades.findings[example.id] = verdict_findings(example.verdicts)
-                if example.passed is not None:
-                    grades.passed[example.id] = example.passed
-        return grades
-
-    def check(self, check: ConstraintCheck | None) -> ConstraintCheck:
-        """A verifier that knows the evaluation's verdicts on an answer for which `check` has none."""
-        return once(with_verdicts(check, lambda prompt_id: self.findings.get(prompt_id, ())))
-
-
-def once(check: ConstraintCheck) -> ConstraintCheck:
-    """A verifier that checks identical responses of a tree once: some take tens of milliseconds."""
-    checked: dict[tuple[str, bool], Sequence[Finding]] = {}
-    current: SearchTree | None = None
-
-    def findings(tree: SearchTree, node: Node) -> Sequence[Finding]:
-        nonlocal current
-        if tree is not current:
-            checked.clear()
-            current = tree
-        key = node.response, node.id == tree.selected
-        if key not in checked:
-            checked[key] = check(tree, node)
-        return checked[key]
-
-    return findings
 
 
 def _close(page: Page, block: list[Json]) -> None:
