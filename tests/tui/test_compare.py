@@ -30,6 +30,7 @@ from tui.compare.comparison import (
     PairFilter,
 )
 from tui.compare.pair import pair_sections, pair_title
+from tui.compare.several import SeveralRuns
 from tui.index.columns import Columns
 from tui.index.rows import Authority, GroundTruth
 from tui.index.run_index import TreeIndex
@@ -39,6 +40,7 @@ from tui.screens.pair import PairScreen
 from tui.screens.runs import RunsScreen
 from tui.screens.tree import TreeScreen
 from tui.tables.comparison import FILTER_NAMES, change_text, counts_text, pair_cells
+from tui.tables.several import prompt_counts_text
 from tui.widgets.choices import Choices
 from tui.widgets.node_pane import NodePane
 from tui.widgets.table import Table
@@ -95,6 +97,28 @@ def test_judged_runs(tmp_path: Path) -> None:
     assert [comparison.count(kind) for kind in FILTER_NAMES] == [4, 2, 1, 1, 1, 1]
     expected = "A 50.0 %  B 50.0 % of 4, by the judge; only in A 0, only in B 2"
     assert counts_text(outcome_counts).plain == expected
+
+
+def test_prompts_that_share_ids_alone_are_left_out(tmp_path: Path) -> None:
+    """Two files that number their prompts: the ids with other prompts are counted, and are in no outcome."""
+    renamed = {0: "prompt-9", 1: "prompt-0", 2: "prompt-2"}
+    rights = [
+        made.model_copy(update={"prompt": made.prompt.model_copy(update={"id": renamed[n]})})
+        for n, made in enumerate(answered(number, "x", 5) for number in range(3))
+    ]
+    left = write_run(tmp_path / "a", [answered(n, "x", 5) for n in range(3)])
+    right = write_run(tmp_path / "b", rights)
+    comparison = opened(left, right)
+    assert outcomes(comparison) == {"prompt-2": "both"}
+    expected = "of 1, by the judge; only in A 1, only in B 1; same id, other content 1"
+    assert counts_text(comparison.outcome_counts).plain.endswith(expected)
+    indexes = [TreeIndex.open(path) for path in (left, right, right)]
+    several = SeveralRuns(indexes)
+    while not several.work(0.5):
+        pass
+    several.update()
+    text = prompt_counts_text(several.prompt_counts).plain
+    assert "1 prompt in all runs" in text and "; not in all 1; same id, other content 1" in text
 
 
 @pytest.mark.parametrize(

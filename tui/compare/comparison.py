@@ -51,6 +51,8 @@ class OutcomeCounts:
     left_only: int = 0
     """Prompts that only the left run has."""
     right_only: int = 0
+    other_content: int = 0
+    """Prompts of each run whose id the other has with another content."""
     done: bool = False
     """Whether both files are completely read."""
 
@@ -79,8 +81,9 @@ class Comparison(SharedPrompts[PairFilter]):
             len(marks),
             {name: self._values.count(at) for at, name in enumerate(OUTCOMES)},
             sum(map(_BY_TRUTH.__getitem__, marks)),
-            len(self.left) - len(set(lefts)),
-            len(self.right) - len(set(rights)),
+            len(self.left) - len(set(lefts)) - self.num_other_content,
+            len(self.right) - len(set(rights)) - self.num_other_content,
+            self.num_other_content,
             self.is_read,
         )
 

@@ -52,6 +52,8 @@ class PromptCounts:
     """Those of these that are known by ground truth."""
     alone: int = 0
     """Prompts of the first run that not all others have."""
+    other_content: int = 0
+    """Prompts whose id all runs have, not all with the same content."""
     done: bool = False
     """Whether all files are completely read."""
 
@@ -72,9 +74,10 @@ class SeveralRuns(SharedPrompts[PromptFilter]):
         self._values = bytes(kind for kind, _, _ in found)
         self._passes = [passes for _, passes, _ in found if passes]
         by_truth = sum(is_truth for _, passes, is_truth in found if passes)
-        alone = len(self.indexes[0]) - len(set(self._rows[0]))
+        others = self.num_other_content
+        alone = len(self.indexes[0]) - len(set(self._rows[0])) - others
         self.prompt_counts = PromptCounts(
-            len(found), len(self._passes), by_truth, alone, self.is_read
+            len(found), len(self._passes), by_truth, alone, others, self.is_read
         )
 
     def passes(self) -> list[list[bool]]:

@@ -1,4 +1,4 @@
-"""The prompts that several runs have, each run's rows marked with what decides whether they pass.
+"""The prompts that several runs have, by id and content, each run's rows marked with what decides whether they pass.
 
 A row's mark is its judgement times 3 plus its ground truth; 0 while it is unread. Each run passes or fails a prompt by
 ground truth if that is known for all of them, else by whether its search was solved. If one of them was not judged, as
@@ -18,7 +18,7 @@ from spar.errors import UsageError
 from spar.record.standing import agreed_passes
 from tui.index.cooperative import Throttle
 from tui.index.rows import RowCounts, TreeRow
-from tui.index.run_index import TreeIndex, shared_rows
+from tui.index.run_index import TreeIndex, have_one_content, rows_by_id
 
 PASS, FAIL, NOT_JUDGED = 1, 2, 3
 TRUTHS = 3
@@ -47,6 +47,9 @@ class SharedPrompts(ABC, Generic[Kind]):
         self._sides = tuple(map(RunMarks, indexes))
         self._found = self._rows = tuple(array("q") for _ in indexes)
         """The rows of each shared prompt in each run; `_rows` are those of the last `update`."""
+        self._num_other_found = 0
+        self.num_other_content = 0
+        """Prompt ids that all runs have, of prompts with another content, as of the last `update`."""
         self._progress: tuple[tuple[int, bool], ...] = ()
         self._changes, self._updated_changes = 0, -1
         self._done = False
@@ -68,7 +71,9 @@ class SharedPrompts(ABC, Generic[Kind]):
         changed = any(changes)
         self._done = all(done for _, done in progress)
         if progress != self._progress or (changed and self._done):
-            rows = shared_rows(*self.indexes)
+            same_id = rows_by_id(*self.indexes)
+            rows = [each for each in same_id if have_one_content(self.indexes, each)]
+            self._num_other_found = len(same_id) - len(rows)
             self._found = tuple(array("q", (row[at] for row in rows)) for at in range(len(changes)))
             self._progress, changed = progress, True
         self._changes += changed
@@ -81,7 +86,7 @@ class SharedPrompts(ABC, Generic[Kind]):
     def take_marks(self) -> list[list[int]]:
         """The marks of the shared prompts in each run, as of now."""
         self._updated_changes, self._rows = self._changes, self._found
-        self.is_read = self._done
+        self.is_read, self.num_other_content = self._done, self._num_other_found
         return [side.of(rows) for side, rows in zip(self._sides, self._rows, strict=True)]
 
     @abstractmethod

@@ -26,7 +26,7 @@ UNKNOWN, RIGHT, WRONG = 0, 1, 2
 """Ground truth of an answer."""
 CHANGES: tuple[Change | None, ...] = (None, *get_args(Change))
 """What became of the first draft, by its code in the column."""
-NO_ID = -1
+NO_ID = NO_CONTENT = -1
 """`hash` of a string is never -1."""
 LARGEST = 2**63 - 1
 
@@ -36,6 +36,8 @@ class Columns:
 
     def __init__(self) -> None:
         self.starts, self.lengths, self.ids = array("q"), array("q"), array("q")
+        self.contents = array("q")
+        """The `hash` of each prompt's digest."""
         self.flags, self.truths, self.changes = bytearray(), bytearray(), bytearray()
         self.failing = FailingTypes()
         """Types of the constraints that each answer does not meet."""
@@ -94,6 +96,7 @@ class Columns:
         self.truths[number] = encode_truth(row.truth)
         self.changes[number] = CHANGES.index(row.outcome.change)
         self.failing.set(number, row.failing)
+        self.contents[number] = hash(row.digest)
         self._store_text(number, row.prompt_id, row.title)
         judged = row.passed is not None
         flags = STOPS.index(row.stop) + 1 | FAULTS * bool(row.faults) | JUDGED * judged
@@ -219,7 +222,7 @@ class Columns:
             column[number] = -1
 
     def _values(self) -> tuple[array[int] | array[float], ...]:
-        numbers = (self.ids, self.nodes, self.depth, self.tokens, self.faults)
+        numbers = (self.ids, self.contents, self.nodes, self.depth, self.tokens, self.faults)
         texts = (self._text_at, self._id_length, self._title_length)
         return (*numbers, *texts, self.score, self.seconds)
 

@@ -64,6 +64,8 @@ class RowSummary:
     """Types of the constraints that the answer fails, by name."""
     outcome: Outcome
     """What the search did."""
+    digest: str
+    """That of the prompt's content (`Prompt.digest`)."""
 
 
 def quick_summary(head: bytes, tail: bytes) -> QuickSummary | None:
@@ -149,6 +151,7 @@ def summarize_tree(
         truth=answer.truth,
         failing=tuple(sorted({finding.type for finding in answer.failing})),
         outcome=outcome,
+        digest=tree.prompt.digest,
     )
 
 

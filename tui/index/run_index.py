@@ -28,7 +28,7 @@ from spar.record.evaluation import EXAMPLES
 from spar.record.run_outcomes import RunOutcomes
 from spar.store import TREES
 from spar.types import Finding, Node, SearchTree
-from tui.index.columns import NO_ID, Columns
+from tui.index.columns import NO_CONTENT, NO_ID, Columns
 from tui.index.cooperative import Throttle
 from tui.index.examples import Examples
 from tui.index.query import query
@@ -214,6 +214,11 @@ class TreeIndex:
         """The `hash` of each row's prompt id, -1 while it is unknown."""
         return self._columns.ids[: len(self)]
 
+    def content(self, number: int) -> int | None:
+        """The `hash` of the digest of a row's prompt; None until the row is summarised."""
+        content = self._columns.contents[number]
+        return None if content == NO_CONTENT else content
+
     def check(self, tree: SearchTree, node: Node) -> Sequence[Finding]:
         """Ground truth of a response, constraint by constraint: of the verifiers, else of an evaluation's verdicts."""
         return self._summaries.check(tree, node)
@@ -274,13 +279,25 @@ class TreeIndex:
 
 
 def shared_rows(first: TreeIndex, *others: TreeIndex) -> list[tuple[int, ...]]:
-    """The rows in each run of the prompts that all have, in the order of the first run, as far as known."""
+    """The rows in each run of the prompts that all have, by id and content, in the order of the first run, as far as known."""
+    indexes = (first, *others)
+    return [rows for rows in rows_by_id(*indexes) if have_one_content(indexes, rows)]
+
+
+def rows_by_id(first: TreeIndex, *others: TreeIndex) -> list[tuple[int, ...]]:
+    """The rows in each run of the prompt ids that all have, whatever the prompts say, in the order of the first run."""
     own, *places = map(_last_rows, (first, *others))
     return sorted(
         (n, *(rows[key] for rows in places))
         for key, n in own.items()
         if all(key in rows for rows in places)
     )
+
+
+def have_one_content(indexes: Sequence[TreeIndex], rows: Sequence[int]) -> bool:
+    """Whether a row of each run is of one prompt, as far as known: files of prompts that number them share ids alone."""
+    contents = {index.content(row) for index, row in zip(indexes, rows, strict=True)}
+    return len(contents - {None}) <= 1
 
 
 def _last_rows(index: TreeIndex) -> dict[int, int]:

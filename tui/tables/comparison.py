@@ -88,9 +88,16 @@ def counts_text(counts: OutcomeCounts) -> Text:
     if counts.left_only or counts.right_only:
         alone = f"; only in A {counts.left_only:,}, only in B {counts.right_only:,}"
         line.append(alone, style=PALETTE["note"])
+    line.append_text(other_content_text(counts.other_content))
     if not counts.done:
         line.append(f"; {counts.outcomes['unread']:,} not read yet", style=PALETTE["note"])
     return line
+
+
+def other_content_text(num_prompts: int) -> Text:
+    """How many prompts are left out since runs have their ids for other prompts; empty without one."""
+    text = f"; same id, other content {num_prompts:,}" if num_prompts else ""
+    return Text(text, style=PALETTE["fault"])
 
 
 def change_text(change: PairedChange | None, counts: OutcomeCounts) -> Text:

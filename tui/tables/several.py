@@ -12,7 +12,7 @@ from spar.view.palette import PALETTE
 from spar.view.text import one_line, run_letter
 from tui.compare.several import PromptCounts, PromptFilter, PromptLine
 from tui.index.rows import TreeRow
-from tui.tables.comparison import FEW_PROMPTS
+from tui.tables.comparison import FEW_PROMPTS, other_content_text
 from tui.widgets.bars import basis_text
 from tui.widgets.table import Column, cut_middle
 
@@ -114,6 +114,7 @@ def prompt_counts_text(counts: PromptCounts) -> Text:
         line.append("none judged in all")
     if counts.alone:
         line.append(f"; not in all {counts.alone:,}", style=PALETTE["note"])
+    line.append_text(other_content_text(counts.other_content))
     if not counts.done:
         line.append("; reading", style=PALETTE["note"])
     elif counts.shared < FEW_PROMPTS:
