@@ -55,7 +55,7 @@ class RunDirectory:
     def address(self, tree_id: str) -> str:
         """`RUN/ID` in the characters of a header; of an absolute path, a client sees no more than its last two parts."""
         path = Path(*self.path.parts[-2:]) if self.path.is_absolute() else self.path
-        return quote(f"{path.as_posix()}/{tree_id}")
+        return quote(f"{path.as_posix()}/{tree_id}", errors="surrogateescape")
 
 
 class Recorder:

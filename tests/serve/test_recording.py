@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,15 @@ def test_each_day_has_its_directory(tmp_path: Path) -> None:
     recorder.close()
     assert before.path.name.endswith("2026-11-28")
     assert [t.prompt.id for t in read_trees(before.path)] == ["a"]
+
+
+def test_the_address_of_a_folder_whose_name_is_not_utf_8(tmp_path: Path) -> None:
+    """It has the folder's bytes, so that the answer is sent and the address leads there."""
+    recorder = Recorder(tmp_path / os.fsdecode(b"caf\xe9"))
+    (name,) = record(recorder, "a")
+    directory = recorder.reserve(MANIFEST)
+    recorder.close()
+    assert directory.address("id") == f"caf%E9/{name}/id"
 
 
 def test_one_server_writes_to_a_folder(tmp_path: Path) -> None:

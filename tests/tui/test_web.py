@@ -237,6 +237,35 @@ def test_nothing_can_be_written(folder: Path) -> None:
             assert status == 404 and text.count("\n") == 0
 
 
+def test_a_folder_whose_name_is_not_utf_8(folder: Path) -> None:
+    """It is listed, and its address leads to its page and to its trees."""
+    run = folder / os.fsdecode(b"caf\xe9")
+    write_run(run, *story_run())
+    with serving(folder) as server:
+        status, _, home = ask(server, "/")
+        assert status == 200 and "/run/caf%E9/" in home
+        assert ask(server, "/run/caf%E9/")[0] == 200
+        assert len(done(server, "caf%E9")["rows"]) == len(story_run())
+    with serving(run) as server:
+        status, headers, _ = ask(server, "/")
+        assert (status, headers["Location"]) == (302, f"/run/{folder.name}/caf%E9/")
+
+
+def test_an_unexpected_failure_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader is told of it, where the connection ended without an answer; other requests are answered."""
+
+    def fail(catalogue: Catalogue) -> list[str]:
+        raise RuntimeError("no\nway \udcff")
+
+    with serving(folder) as server:
+        with monkeypatch.context() as patched:
+            patched.setattr(Catalogue, "names", fail)
+            status, _, text = ask(server, "/")
+            assert (status, text.count("\n")) == (500, 0)
+            assert text.startswith("unexpected error: RuntimeError: no")
+        assert ask(server, "/")[0] == 200
+
+
 def test_it_listens_on_loopback_alone(folder: Path) -> None:
     """And says which port is taken."""
     with serving(folder) as server:

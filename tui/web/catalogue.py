@@ -110,8 +110,8 @@ class Catalogue:
 
 
 def run_path(name: str) -> str:
-    """The path of a run's page."""
-    return f"/run/{quote(name, safe='/')}/"
+    """The path of a run's page; the bytes of a name that is not UTF-8 stay as they are on the disk."""
+    return f"/run/{quote(name, safe='/', errors='surrogateescape')}/"
 
 
 def _runs_at(path: Path) -> Iterator[RunSummary]:

@@ -32,6 +32,7 @@ PORTS = range(8770, 8790)
 """Tried in order unless a port is chosen."""
 _NAMES = ("127.0.0.1", "localhost", "[::1]")
 _SELF = "'self'"
+_REASON = 300
 _LARGE = 2_000
 """Bytes from which an answer is compressed."""
 
@@ -93,6 +94,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.NOT_FOUND, "text/plain", one_line(str(error)).encode())
         except (TimeoutError, ConnectionError):
             self.close_connection = True
+        except (
+            Exception
+        ) as error:  # one request's failure; the reader sees it, and the others go on
+            self.close_connection = True
+            reason = one_line(f"unexpected error: {type(error).__name__}: {error}", _REASON)
+            self._send(HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain", reason.encode())
 
     do_HEAD = do_GET  # noqa: N815  # the name that the base class looks for
 
@@ -113,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         parts = urlsplit(self.path)
-        path, asked = unquote(parts.path), parse_qs(parts.query)
+        path, asked = unquote(parts.path, errors="surrogateescape"), parse_qs(parts.query)
         if path == "/":
             self._send_home()
         elif path.startswith("/run/"):
