@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from spar.cli.plugin_errors import describe_plugin_error
 from spar.config import DecodeConfig
 from spar.embedded import CHECKPOINT
-from spar.errors import UsageError
+from spar.errors import RunStopped, SparError, UsageError
 from spar.listener import Listener
 from spar.plugins import JUDGES, STRATEGIES
+from spar.rows.row import error_line
 from spar.types import Prompt, SearchTree
 from spar.view.node_detail import ConstraintCheck
 from tui.play import PlaySettings, Sample
@@ -116,19 +119,21 @@ class SessionPlay:
 
     async def load(self, settings: PlaySettings, listener: Listener) -> str:
         """Load the model in the session's thread; returns what it is."""
-        session = await self._open(settings.model, listener)
-        await session.prepare_async(**self._changes(settings))
-        return session.description
+        with _errors_in_one_line():
+            session = await self._open(settings.model, listener)
+            await session.prepare_async(**self._changes(settings))
+            return session.description
 
     async def search(
         self, instruction: str, settings: PlaySettings, listener: Listener
     ) -> SearchTree:
         """Search in the session's thread."""
-        prompt = await asyncio.to_thread(self._prompt, instruction, settings)
-        session = await self._open(settings.model, listener)
-        tree = await session.search_async(prompt, listener, **self._changes(settings))
-        self._owners[tree.config] = session
-        return tree
+        with _errors_in_one_line():
+            prompt = await asyncio.to_thread(self._prompt, instruction, settings)
+            session = await self._open(settings.model, listener)
+            tree = await session.search_async(prompt, listener, **self._changes(settings))
+            self._owners[tree.config] = session
+            return tree
 
     async def keep(self, tree: SearchTree) -> Path:
         """Add the tree to the run of its settings, `play-STRATEGY-BUDGET-DIGEST`."""
@@ -203,6 +208,18 @@ class SessionPlay:
         self._earlier_tokens += before.generated_tokens
         await asyncio.to_thread(before.close)
         return self._session
+
+
+@contextmanager
+def _errors_in_one_line() -> Iterator[None]:
+    """Turn any exception of a search into a `SparError`: the browser, with all that is open in it, goes on."""
+    try:
+        yield
+    except SparError:
+        raise
+    except Exception as error:  # a judge, strategy or refiner of the user's may raise anything
+        unexpected = f"unexpected error: {type(error).__name__}: {error_line(error)}; run spar decode with the same settings to see where"
+        raise RunStopped(describe_plugin_error(error) or unexpected) from error
 
 
 def _for_play(config: DecodeConfig) -> DecodeConfig:

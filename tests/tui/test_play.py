@@ -16,19 +16,22 @@ from textual import events
 from textual.binding import Binding
 from textual.widgets import Button, Input, Select
 
+from spar import plugins
+from spar.cli import plugin_errors
 from spar.cli.play import RETRY_SECONDS, SessionPlay, model_settings
 from spar.cli.play_samples import embedded_samples, plain_samples, prompt_of
 from spar.config import load_decode
-from spar.errors import EngineError, SparError, UsageError
+from spar.errors import EngineError, RunStopped, SparError, UsageError
 from spar.listener import AttemptProgress, Listener
 from spar.plugins import STRATEGIES
+from spar.run.interactive import Session
 from spar.store import read_manifest, read_summary, read_trees
 from spar.types import Message, Node, Prompt, SearchTree, best
 from spar.verifiers import CONSTRAINTS, EQUAL, unverifiable
 from spar.view.node_detail import Annotations
 from tests.hostile import EVERYTHING, hostile_text
 from tests.strategies import any_text
-from tests.tui.driving import browser, line, screen_text, until
+from tests.tui.driving import browser, line, notified, screen_text, until
 from tests.tui.samples import DRAFT, REFINED, node
 from tests.tui.test_keys import Press, copied, is_screen, press_all, scrolled, shows
 from tests.tui.test_snapshots import SIZES, Compare
@@ -882,6 +885,45 @@ async def test_a_model_that_cannot_be_loaded(
         pytest.raises(EngineError, match="cannot be loaded: RuntimeError: CUDA is gone"),
     ):
         await play.search("x", PlaySettings("greedy", 1), watch)
+
+
+async def test_an_exception_of_ones_own_judge_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The screen names the line to correct, as spar decode does; a search with another judge finds its answer then."""
+    module = f"judge_of_{tmp_path.name}"
+    code = 'def judge(prompt, response):\n    return {"a": 1}["title"]\n'
+    (tmp_path / f"{module}.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(plugins, "LOADED_MODULES", set())
+    monkeypatch.setattr(plugin_errors, "LOADED_MODULES", plugins.LOADED_MODULES)
+    config = load_decode("nano", {"engine": "fake", "judge": f"{module}:judge"})
+    with SessionPlay(config, tmp_path / "runs") as play:
+        async with playing(play, tmp_path, size=(120, 24)) as (app, pilot, screen):
+            await pilot.press(*"Say it.", "enter")
+            words = f"the plug-in {module}:judge raised KeyError: 'title'"
+            await until(pilot, lambda: notified(app, words))
+            assert "line 2); correct it" in next(iter(app._notifications)).message
+            assert not screen.is_searching
+        tree = await play.search("Say it.", PlaySettings("bfs", 2), Listener())
+        assert tree.answer is not None
+
+
+async def test_an_unexpected_exception_is_one_line(
+    fake: SessionPlay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While loading and while searching, with what to do to see where it comes from."""
+
+    async def breaks(*_: object, **__: object) -> None:
+        raise RuntimeError("no\nway")
+
+    monkeypatch.setattr(Session, "search_async", breaks)
+    monkeypatch.setattr(Session, "prepare_async", breaks)
+    line = "unexpected error: RuntimeError: no way; run spar decode"
+    with pytest.raises(RunStopped, match=line):
+        await fake.search("Say it.", PlaySettings("bfs", 2), Listener())
+    with pytest.raises(RunStopped, match=line):
+        await fake.load(PlaySettings("bfs", 2), Listener())
 
 
 class Held:
