@@ -4,7 +4,8 @@
     OUT/bfs-15-1a2b3c4d-2026-11-28-2/     the same, once the first is full
 
 A run of one directory has one configuration, so that everything that reads runs reads these. They are written by one
-thread, apart from the event loops. A server that is started again goes on in the directories of its settings.
+thread, apart from the event loops. The summary of a run is at most `SUMMARY_SECONDS` behind its trees, also where no further
+request comes, so that a server that is killed leaves runs whose totals are right; a directory that no new request goes to is closed. A server that is started again goes on in the directories of its settings.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,6 +51,10 @@ class RunDirectory:
     summary: Summary = field(default_factory=Summary)
     written: float = 0.0
     """When its summary was written."""
+    is_written: bool = True
+    """Whether its summary has every tree."""
+    timer: asyncio.TimerHandle | None = None
+    """Of the next writing of its summary."""
     used: float = 0.0
 
     def address(self, tree_id: str) -> str:
@@ -96,6 +101,7 @@ class Recorder:
         self._directories: dict[tuple[str, str], RunDirectory] = {}
         """Digest of the settings and day to the directory that new requests go to."""
         self._open: set[RunDirectory] = set()
+        self._closed = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spar-record")
         with ExitStack() as resources:
             try:
@@ -111,11 +117,14 @@ class Recorder:
         """The directory of a request's tree; `release` it when the tree is stored or will not come."""
         day = self._today() if self._daily else ""
         key = (manifest.digest, day)
+        for earlier in [other for other in self._directories if other[1] != day]:
+            self._close_unused(self._directories.pop(earlier))
         directory = self._directories.get(key)
         if directory is None or (self._max_bytes and directory.size >= self._max_bytes):
-            for other in [k for k in self._directories if k[0] == manifest.digest]:
-                del self._directories[other]
-            directory = self._directories[key] = self._next(manifest, day)
+            full, directory = directory, self._next(manifest, day)
+            self._directories[key] = directory
+            if full is not None:
+                self._close_unused(full)
         directory.pending += 1
         directory.used = time.monotonic()
         return directory
@@ -123,17 +132,37 @@ class Recorder:
     async def append(self, directory: RunDirectory, tree: SearchTree) -> bool:
         """Store a tree in a reserved directory; returns whether it is stored. A failure is noted, not raised."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._append, directory, tree)
+        return await loop.run_in_executor(self._thread, self._append, directory, tree, loop)
 
     def release(self, directory: RunDirectory) -> None:
         """Say that nothing more comes of a reservation."""
         directory.pending -= 1
+        if directory not in self._directories.values():
+            self._close_unused(directory)
 
     def close(self) -> None:
         """Write the summaries and close the files, after what is being written."""
+        self._closed = True
         self._thread.submit(self._close_all).result()
         self._thread.shutdown()
         self._resources.close()
+
+    def _write_later(self, directory: RunDirectory) -> None:
+        """Write the summary once `SUMMARY_SECONDS` have passed since it was written."""
+        if directory.timer is None:
+            due = directory.written + SUMMARY_SECONDS - time.monotonic()
+            loop = asyncio.get_running_loop()
+            directory.timer = loop.call_later(max(due, 0.0), self._write_late, directory)
+
+    def _write_late(self, directory: RunDirectory) -> None:
+        directory.timer = None
+        if not self._closed:
+            self._thread.submit(self._update_summary, directory)
+
+    def _close_unused(self, directory: RunDirectory) -> None:
+        """Close a directory that no new request goes to, once no tree is to come."""
+        if not directory.pending and not self._closed:
+            self._thread.submit(self._close, directory)
 
     def _next(self, manifest: Manifest, day: str) -> RunDirectory:
         """The first directory of this name that has room."""
@@ -148,7 +177,9 @@ class Recorder:
                 return RunDirectory(path, manifest, size)
             number += 1
 
-    def _append(self, directory: RunDirectory, tree: SearchTree) -> bool:
+    def _append(
+        self, directory: RunDirectory, tree: SearchTree, loop: asyncio.AbstractEventLoop
+    ) -> bool:
         try:
             store = self._opened(directory)
             store.append(tree)
@@ -157,8 +188,12 @@ class Recorder:
             directory.size = (directory.path / TREES).stat().st_size
             directory.summary.add(tree)
             directory.summary.seconds += tree.seconds
+            directory.is_written = False
             if time.monotonic() - directory.written >= SUMMARY_SECONDS:
                 self._write_summary(directory)
+            else:  # from here, since the task of a client that has left does not come back to `append`
+                with suppress(RuntimeError):  # the loop has ended: `close` writes it
+                    loop.call_soon_threadsafe(self._write_later, directory)
         except (SparError, OSError) as error:
             self.num_failed += 1
             self._note(f"the tree of {tree.prompt.id} is not stored: {error}")
@@ -177,10 +212,19 @@ class Recorder:
             self._open.add(directory)
         return directory.store
 
+    def _update_summary(self, directory: RunDirectory) -> None:
+        if directory.store is None or directory.is_written:
+            return
+        try:
+            self._write_summary(directory)
+        except SparError as error:
+            self._note(str(error))
+
     def _write_summary(self, directory: RunDirectory) -> None:
         assert directory.store is not None
         directory.written = time.monotonic()
         directory.store.write_summary(directory.summary.as_dict())
+        directory.is_written = True
 
     def _close_all(self) -> None:
         for directory in tuple(self._open):

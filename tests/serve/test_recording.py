@@ -11,6 +11,7 @@ import pytest
 from spar.errors import RunLocked
 from spar.listener import Listener
 from spar.manifest import Manifest
+from spar.serve import recording
 from spar.serve.recording import Recorder
 from spar.store import TREES, read_summary, read_trees
 from spar.types import Message, Node, Prompt, SearchTree
@@ -19,8 +20,10 @@ from tests.serve.harness import asking, serving
 from tests.tui.test_web import serving as viewing
 from tui.index.run_index import TreeIndex
 from tui.index.run_list import RunWalk
+from tui.index.run_summary import read_run
 
 MANIFEST = Manifest(spar_version="0", config={"strategy": "bfs", "budget": 3})
+OTHER = Manifest(spar_version="0", config={"strategy": "dfs", "budget": 3})
 
 
 def tree(name: str) -> SearchTree:
@@ -85,6 +88,46 @@ def test_the_address_of_a_folder_whose_name_is_not_utf_8(tmp_path: Path) -> None
     directory = recorder.reserve(MANIFEST)
     recorder.close()
     assert directory.address("id") == f"caf%E9/{name}/id"
+
+
+async def test_the_summary_has_the_last_trees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without another request and before the server ends, so that a killed one leaves totals that are right."""
+    monkeypatch.setattr(recording, "SUMMARY_SECONDS", 0.3)
+    recorder = Recorder(tmp_path / "out")
+    try:
+        directory = recorder.reserve(MANIFEST)
+        for name in "abc":
+            assert await recorder.append(directory, tree(name))
+        recorder.release(directory)
+        async with asyncio.timeout(60):
+            while read_summary(directory.path)["trees"] < 3:
+                await asyncio.sleep(0.01)
+    finally:
+        recorder.close()
+
+
+async def test_a_directory_of_an_earlier_day_is_closed(tmp_path: Path) -> None:
+    """Once nothing is to come, whatever the searches of the new day are: its run is finished, with all trees in its summary."""
+    days = iter(["2026-11-28", "2026-11-28", "2026-11-29"])
+    recorder = Recorder(tmp_path / "out", daily=True, today=lambda: next(days))
+    try:
+        before, other = recorder.reserve(MANIFEST), recorder.reserve(OTHER)
+        for directory in (before, other, before, other):
+            assert await recorder.append(directory, tree("ab"[directory.size > 0]))
+        recorder.release(before)
+        after = recorder.reserve(MANIFEST)
+        assert await recorder.append(after, tree("c"))
+        runs = [read_run(each.path) for each in (before, other, after)]
+        assert [run.state for run in runs if run] == ["finished", "running", "running"]
+        assert runs[0] is not None and runs[0].trees == 2
+        recorder.release(other)
+        assert await recorder.append(after, tree("d"))
+        run = read_run(other.path)
+        assert run is not None and (run.state, run.trees) == ("finished", 2)
+    finally:
+        recorder.close()
 
 
 def test_one_server_writes_to_a_folder(tmp_path: Path) -> None:
