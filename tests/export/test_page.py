@@ -15,8 +15,9 @@ from hypothesis import example, given
 from spar.errors import UsageError
 from spar.export import export_tree
 from spar.export.page.document import document
-from spar.export.page.tree_data import LIMIT, delta
+from spar.export.page.tree_data import IDENTIFIER, LIMIT, delta, identifier
 from spar.record.evaluation import Example, Verdict, write_examples
+from spar.record.marks import MarkBook
 from spar.types import Fault, Node, SearchTree
 from tests.export.pages import read_page, story_run, strings, write_pages
 from tests.export.samples import write_three
@@ -144,6 +145,20 @@ def test_a_huge_text_is_cut(tmp_path: Path) -> None:
     page = read_page(export_tree(tree_of(node), "html"))
     shown = page.trees[0]["nodes"][0]["text"]
     assert len(shown) < LIMIT + 100 and shown.endswith("900,000 characters more")
+
+
+def test_long_ids_that_begin_alike_have_addresses_of_their_own(tmp_path: Path) -> None:
+    """Each tree of the page is opened by its own id, which fits the list; marks are found under it."""
+    ids = [f"{'x' * 200}-{number}" for number in range(3)]
+    run = write_run(tmp_path / "run", *(make_tree((None, 1), prompt_id=each) for each in ids))
+    MarkBook(run).change(ids[1], star=True)
+    page = read_page(write_pages(run, tmp_path / "x.html")[0].read_text())
+    addresses = [row["id"] for row in page.rows]
+    assert len(set(addresses)) == 3 and max(map(len, addresses)) <= IDENTIFIER
+    assert all(address.startswith("x" * 100) and "…" in address for address in addresses)
+    assert [tree["id"] for tree in page.trees] == addresses
+    assert list(page.run["marks"]) == [addresses[1]]
+    assert identifier("x" * IDENTIFIER) == "x" * IDENTIFIER
 
 
 def test_a_number_that_json_lacks() -> None:

@@ -10,6 +10,7 @@ Characters are counted as JavaScript counts them, in UTF-16 units.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -27,6 +28,8 @@ LIMIT = 100_000
 """Characters of one text; a longer one ends with the number left out."""
 TITLE, IDENTIFIER = 220, 120
 """Cells of a prompt in the list, and of an id."""
+_DIGEST = 12
+"""Hex digits that tell apart ids which begin alike."""
 
 Json = dict[str, Any]
 
@@ -137,8 +140,12 @@ def text(content: str) -> str:
 
 
 def identifier(prompt_id: str, number: int = 0) -> str:
-    """A prompt's id, which is the tree's address in the page."""
-    return one_line(prompt_id, IDENTIFIER) or f"line-{number + 1}"
+    """A prompt's id, which is the tree's address in the page; one that is too long ends with a digest of the whole."""
+    shown = one_line(prompt_id, IDENTIFIER)
+    if shown == one_line(prompt_id):
+        return shown or f"line-{number + 1}"
+    digest = hashlib.sha256(prompt_id.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST]
+    return one_line(prompt_id, IDENTIFIER - _DIGEST) + digest
 
 
 def _verdicts(result: ResponseResult) -> list[bool | None]:
