@@ -12,8 +12,9 @@ from spar.cli.show.counting import counting
 from spar.errors import RunStopped, UsageError
 from spar.eval.standings import standings
 from spar.export import TREE_FORMATS, export_tree
+from spar.export.collector import send
 from spar.export.columns import ROW_KINDS, RowKind
-from spar.export.otlp import json_line, requests, run_origin, send
+from spar.export.otlp import json_line, requests, run_origin
 from spar.export.page.comparison import compare_runs, comparison_page
 from spar.export.page.run_page import run_pages
 from spar.export.run import annotations_for, check_constraints, find_tree

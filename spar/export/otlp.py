@@ -2,7 +2,7 @@
 
     for request in requests(trees, facts, annotations):
         handle.write(json_line(request))        # OTLP's JSON, one `ExportTraceServiceRequest` a line
-    send(requests(...), "http://localhost:4318")
+    send(requests(...), "http://localhost:4318")      # spar.export.collector
 
 A tree is a trace. Its first span is the search (`invoke_agent`), a draft is a `chat` span below it, a refinement a `chat` span
 below the response that it refines, and each judgement a `chat` span below its response with the event
@@ -17,29 +17,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-from spar.errors import RunStopped, UsageError
+from spar.errors import UsageError
 from spar.record.outcomes import outcome_of, story
 from spar.store import read_manifest
 from spar.types import Fault, Message, Node, Role, SearchTree, Usage
 from spar.view.node_detail import Annotations, node_truth
-from spar.view.text import one_line
 
 Json = dict[str, Any]
 
-TRACES = "/v1/traces"
-"""Path of a collector, added to a URL without one."""
-HEADERS = "OTEL_EXPORTER_OTLP_HEADERS"
-"""Environment variable with `name=value,...` for each request, such as a key."""
-BATCH_BYTES = 2 << 20
-"""A request to a collector is sent when its spans are this large."""
 _INTERNAL, _CLIENT, _ERROR = 1, 3, 2
 _SECOND = 1_000_000_000
 
@@ -88,55 +79,6 @@ def requests(
 def json_line(request: Json) -> bytes:
     """A request as one line of JSON."""
     return json.dumps(request, separators=(",", ":")).encode("ascii") + b"\n"
-
-
-def send(traces: Iterable[Json], url: str) -> int:
-    """Send requests to a collector, several trees at once, and return the number of trees.
-
-    Raises
-    ------
-    RunStopped
-        The collector cannot be reached, or refuses them. What was sent so far is there; sending it again changes nothing.
-    """
-    import httpx
-
-    url = url.rstrip("/") + TRACES if urlsplit(url).path in ("", "/") else url
-    shown, num_sent = one_line(url, 200), 0
-    with httpx.Client(timeout=60, headers=_headers()) as client:
-        for batch in _batches(traces):
-            body = {"resourceSpans": [span for each in batch for span in each["resourceSpans"]]}
-            try:
-                answer = client.post(url, json=body)
-                answer.raise_for_status()
-            except httpx.HTTPStatusError as error:
-                reason = f"{error.response.status_code} {one_line(error.response.text, 200)}"
-                raise RunStopped(
-                    f"{shown} refused the spans: {reason}; a key goes into {HEADERS}"
-                ) from error
-            except httpx.HTTPError as error:
-                raise RunStopped(
-                    f"cannot send to {shown}: {one_line(str(error), 200)}; check the address"
-                ) from error
-            num_sent += len(batch)
-    return num_sent
-
-
-def _headers() -> dict[str, str]:
-    pairs = (part.partition("=") for part in os.environ.get(HEADERS, "").split(",") if "=" in part)
-    return {name.strip(): unquote(value.strip()) for name, _, value in pairs}
-
-
-def _batches(traces: Iterable[Json]) -> Iterator[list[Json]]:
-    batch: list[Json] = []
-    size = 0
-    for trace in traces:
-        batch.append(trace)
-        size += len(json_line(trace))
-        if size > BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 class _Spans:

@@ -14,7 +14,8 @@ from hypothesis import example, given
 
 from spar.cli.run_export import Export, run
 from spar.errors import RunStopped, UsageError
-from spar.export.otlp import HEADERS, RunOrigin, json_line, requests
+from spar.export.collector import HEADERS
+from spar.export.otlp import RunOrigin, json_line, requests
 from spar.export.run import check_constraints
 from spar.types import Fault, SearchTree, Usage
 from spar.view.node_detail import Annotations
@@ -23,6 +24,7 @@ from tests.export.pages import searched, story_run
 from tests.hostile import hostile_tree
 from tests.strategies import trees
 from tests.train.trees import write_run
+from tests.view.test_text import unseen
 
 ORIGIN = RunOrigin("mine", 1_000_000_000_000, {"actor": "tiny", "judge": "big", "refiner": "tiny"})
 
@@ -150,6 +152,39 @@ def test_a_run_is_sent(
     assert collector.seen[-1][0] == "/own/path"
     with pytest.raises(RunStopped, match=r"cannot send to http://127\.0\.0\.1:9/v1/traces"):
         run(Export(directory, "otlp", url="http://127.0.0.1:9"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost:43l8",
+        "http://[::1",
+        "http://",
+        "http://collector..example",
+        "http://a\tb/",
+        "http://127.0.0.1:9\udcff",
+    ],
+)
+def test_a_mistyped_url_is_one_line(url: str, tmp_path: Path) -> None:
+    """An error of usage that shows it and names one that works."""
+    directory = write_run(tmp_path / "run", *story_run())
+    with pytest.raises(UsageError, match=r"is not a URL of a collector: .*4318") as caught:
+        run(Export(directory, "otlp", url=url))
+    assert not unseen(str(caught.value))
+
+
+@pytest.mark.parametrize(
+    "headers", ["Schlüssel=secret", "key=secret\u00e9", "key=secret%0Ax", "a key=secret", "=secret"]
+)
+def test_a_header_that_cannot_be_sent_is_one_line(
+    headers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of usage that names the variable and the header, and not the value, which may be a key."""
+    directory = write_run(tmp_path / "run", *story_run())
+    monkeypatch.setenv(HEADERS, headers)
+    with pytest.raises(UsageError, match=f"{HEADERS}: the header .* cannot be sent") as caught:
+        run(Export(directory, "otlp", url="http://127.0.0.1:9"))
+    assert "secret" not in str(caught.value)
 
 
 def test_a_run_is_written(tmp_path: Path) -> None:
