@@ -9,11 +9,14 @@ A run writes its totals when it ends, so these lines tell a reader how far a run
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
+from spar.record.layout import BUILT_IN_PROMPTS
 from spar.store import LOG
 
 MAX_BYTES = 4 << 20
@@ -52,6 +55,35 @@ def read_starts(directory: Path) -> tuple[RunStart, ...]:
     except OSError:
         return ()
     return _read_starts(path, stat.st_size, stat.st_mtime_ns)
+
+
+def num_prompts(
+    config: Mapping[str, Any], totals: Mapping[str, Any], starts: Sequence[RunStart] = ()
+) -> int | None:
+    """The number of prompts of a run; None if neither the totals, the log nor the settings give it.
+
+    A limit of prompts from a file says nothing: the file may have fewer.
+
+    Parameters
+    ----------
+    config:
+        The settings in `run.json`.
+    totals:
+        The content of `summary.json`, empty without one.
+    starts:
+        Those of `read_starts`.
+    """
+    if (prompts := _integer(totals.get("prompts"))) is not None:
+        return prompts
+    if starts:
+        return starts[-1].total
+    if config.get("prompts") == "" and not config.get("benchmark"):
+        return _integer(config.get("limit")) or BUILT_IN_PROMPTS
+    return None
+
+
+def _integer(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 @lru_cache(4096)

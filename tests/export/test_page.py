@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,9 +16,11 @@ from hypothesis import example, given
 from spar.errors import UsageError
 from spar.export import export_tree
 from spar.export.page.document import document
+from spar.export.page.run_data import run_facts
 from spar.export.page.tree_data import IDENTIFIER, LIMIT, delta, identifier
 from spar.record.evaluation import Example, Verdict, write_examples
 from spar.record.marks import MarkBook
+from spar.record.run_log import start_line
 from spar.types import Fault, Node, SearchTree
 from tests.export.pages import read_page, story_run, strings, write_pages
 from tests.export.samples import write_three
@@ -204,6 +207,22 @@ def test_a_run_without_trees(tmp_path: Path) -> None:
     """An error that says what to do."""
     with pytest.raises(UsageError, match="has no trees yet; run spar decode first"):
         write_pages(write_run(tmp_path / "run"), tmp_path / "x.html")
+
+
+def test_how_many_prompts_a_run_has(tmp_path: Path) -> None:
+    """By its totals, else by its log; a limit says nothing, since a file may have fewer prompts than that."""
+    run = write_run(tmp_path / "run", make_tree((None, 5)))
+    manifest = json.loads((run / "run.json").read_text())
+    manifest["config"] |= {"limit": 100, "prompts": "two.jsonl"}
+    (run / "run.json").write_text(json.dumps(manifest))
+    (run / "log.txt").unlink(missing_ok=True)
+    assert run_facts(run).expected is None
+    (run / "log.txt").write_text(f"2026-01-02T10:00:00+00:00 {start_line(0, 60)}\n")
+    assert run_facts(run).expected == run_facts(run / "trees.jsonl").expected == 60
+    (run / "summary.json").write_text('{"trees": 1, "prompts": 2}')
+    assert run_facts(run).expected == 2
+    page = read_page(write_pages(run, tmp_path / "x.html")[0].read_text())
+    assert page.run["expected"] == 2
 
 
 def test_faults_are_drawn() -> None:

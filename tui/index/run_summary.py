@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from spar.errors import UsageError
 from spar.record.evaluation import RESULTS
-from spar.record.layout import BUILT_IN_PROMPTS, EVAL_STAGE, LAST_TRAINING
-from spar.record.run_log import RunStart, read_starts
+from spar.record.layout import EVAL_STAGE, LAST_TRAINING
+from spar.record.run_log import RunStart, num_prompts, read_starts
 from spar.record.training import ORIGIN, iteration_folder, iteration_number
 from spar.store import LOCK, SUMMARY, TREES, read_manifest
 from tui.index.scores import (
@@ -145,7 +145,7 @@ def read_run(directory: Path, parent: Path | None = None) -> RunSummary | None:
         budget=_integer(config.get("budget")),
         models=() if given else tuple(manifest.models.items()),
         trees=_integer(results.get("n") if given else totals.get("trees")),
-        expected=None if given else _num_prompts(config, totals, starts),
+        expected=None if given else num_prompts(config, totals, starts),
         solved=None if unjudged else _share(totals),
         unjudged=unjudged,
         before=None if is_single else shares.before,
@@ -224,7 +224,7 @@ def _state(
         return "stopped", "it did not finish"
     if _seconds_after(directory / TREES, directory / SUMMARY) > STALE_SECONDS:
         return "stopped", "it was resumed, and killed"
-    done, expected = _integer(totals.get("trees")) or 0, _num_prompts(config, totals)
+    done, expected = _integer(totals.get("trees")) or 0, num_prompts(config, totals)
     if expected is not None and done < expected:
         return "stopped", f"it has {done:,} of {expected:,} trees"
     if kind == "evaluation" and not (directory / RESULTS).is_file():
@@ -247,19 +247,6 @@ def _is_unjudged(trees: Path) -> bool:
         return bool(nodes) and not faults and all(node["judgement"] is None for node in nodes)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
-
-
-def _num_prompts(
-    config: Mapping[str, Any], totals: Mapping[str, Any], starts: tuple[RunStart, ...] = ()
-) -> int | None:
-    """The number of prompts; None if neither the totals, the log nor the settings give it."""
-    if (prompts := _integer(totals.get("prompts"))) is not None:
-        return prompts
-    if starts:
-        return starts[-1].total
-    if config.get("prompts") == "" and not config.get("benchmark"):
-        return _integer(config.get("limit")) or BUILT_IN_PROMPTS
-    return None
 
 
 def _loop_state(directory: Path, config: Mapping[str, Any]) -> tuple[RunState, str]:

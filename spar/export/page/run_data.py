@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spar.errors import UsageError
+from spar.errors import SparError, UsageError
 from spar.export.page.tree_data import IDENTIFIER, TITLE, Json, usage_data
 from spar.record.evaluation import RESULTS, read_results
+from spar.record.run_log import num_prompts, read_starts
 from spar.record.run_outcomes import BeforeAfter, RunOutcomes, Share
-from spar.store import TREES, read_manifest
+from spar.store import TREES, read_manifest, read_summary
 from spar.view.text import one_line
 
 _SETTINGS = ("strategy", "budget", "votes", "judge", "refiner", "benchmark", "limit", "gate")
@@ -51,11 +52,10 @@ def run_facts(path: Path, name: str = "") -> RunFacts:
         ("started", manifest.created),
         ("spar", manifest.spar_version),
     ]
-    limit = config.get("limit")
     return RunFacts(
         name,
         tuple((label, one_line(value, TITLE)) for label, value in facts),
-        limit if isinstance(limit, int) and limit > 0 else None,
+        num_prompts(config, _totals(directory), read_starts(directory)),
         _metrics(directory),
     )
 
@@ -110,6 +110,14 @@ def _before_after(shares: BeforeAfter) -> Json | None:
 
 def _share(share: Share) -> list[Any]:
     return [share.value, share.stderr]
+
+
+def _totals(directory: Path) -> Mapping[str, Any]:
+    """The content of `summary.json`; empty while the run has none, or where it is damaged."""
+    try:
+        return read_summary(directory)
+    except SparError:
+        return {}
 
 
 def _metrics(directory: Path) -> tuple[Json, ...]:
