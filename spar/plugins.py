@@ -198,9 +198,9 @@ def load(path: str, kind: str) -> Any:
     if not module_name.startswith("spar."):
         LOADED_MODULES.add(module_name)
     try:
-        module = sys.modules.get(module_name) or import_module(module_name)
+        module = import_module(module_name)  # waits where another thread is importing it
     except ModuleNotFoundError as error:
-        if not module_name.startswith(f"{error.name}"):
+        if not f"{module_name}.".startswith(f"{error.name}."):
             raise  # the module is there, and lacks a package of its own
         raise UsageError(
             f"{kind} {path!r}: there is no module {module_name!r}; install its package, or put its folder on the "
