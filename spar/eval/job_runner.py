@@ -18,10 +18,10 @@ from spar.errors import SparError, UsageError
 from spar.eval.job_outputs import RunOutputs
 from spar.files import locked
 from spar.listener import Listener
-from spar.plugins import ENGINES
+from spar.plugins import ENGINES, strategy_with
 from spar.record.evaluation import EXAMPLES, RESULTS
 from spar.record.outcomes import pluralize
-from spar.run.build import make_manifest
+from spar.run.build import judge_with, make_manifest
 from spar.run.engine_pool import EnginePool
 from spar.run.job import Job
 from spar.run.resolve import models, resolve_config, urls
@@ -104,7 +104,8 @@ def start_all(runners: Sequence[DirectoryJobRunner], *, fresh: bool) -> None:
     ConfigChanged
         One holds another evaluation of answers from a file.
     UsageError, EngineError
-        The models of a fresh start cannot be had, or a directory holds a run of another kind; nothing is deleted.
+        The models of a fresh start cannot be had, its strategy or judge refuses an option, or a directory holds a run
+        of another kind; nothing is deleted.
     RunLocked
         Another process is writing to one of them; nothing is deleted.
     """
@@ -112,7 +113,9 @@ def start_all(runners: Sequence[DirectoryJobRunner], *, fresh: bool) -> None:
         for runner in runners:
             if runner.outputs.external_answers is None:  # a dead server must not cost the old run
                 note = runner.pool.once(runner.listener.note)
-                resolve_config(runner.config, note, offline=runner.offline)
+                config = resolve_config(runner.config, note, offline=runner.offline)
+                strategy_with(config.strategy, config.strategy_args)
+                judge_with(config)
         forget({runner.outputs.directory: runner.config.benchmark for runner in runners})
     for runner in runners:
         if runner.outputs.external_answers is not None:

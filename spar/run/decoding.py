@@ -127,7 +127,8 @@ async def run_decode(
         listener.note(line)
     manifest = make_manifest(config)
     directory = out or default_directory(config, manifest)
-    if not (directory / MANIFEST).is_file():  # a refusal leaves no directory behind
+    # A refusal leaves no directory behind, and deletes none.
+    if overwrite or not (directory / MANIFEST).is_file():
         strategy_with(config.strategy, config.strategy_args)
         check_total_budget(config, source.count)
         await in_thread(lambda: refuse_prompts(config, source.read))

@@ -176,6 +176,17 @@ def test_overwrite_without_a_server_deletes_nothing(tmp_path: Path) -> None:
     assert spar_eval(tmp_path, config=served) == first
 
 
+def test_overwrite_with_a_wrong_option_deletes_nothing(tmp_path: Path) -> None:
+    """An option that the strategy or the judge refuses does not cost the old evaluation."""
+    first = spar_eval(tmp_path)
+    for wrong in ({"strategy_args": {"waves": "growing"}}, {"judge_args": {"structured": True}}):
+        with pytest.raises(UsageError, match=r"greedy has no options|option of votes"):
+            spar_eval(tmp_path, config=settings(**wrong), overwrite=True)
+    num_requests = len(ASKED)
+    assert spar_eval(tmp_path) == first
+    assert len(ASKED) == num_requests
+
+
 def test_benchmarks_of_a_command_share_the_model(tmp_path: Path) -> None:
     """One model is loaded for two benchmarks and their grades, and freed once."""
     spar_eval(tmp_path, "toy", "other")

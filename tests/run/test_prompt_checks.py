@@ -14,6 +14,7 @@ from spar.errors import UsageError
 from spar.listener import Listener
 from spar.run.decoding import prompt_source, run_decode
 from spar.run.interactive import Session
+from spar.store import TREES
 
 COMMA = {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
 UNKNOWN = {"instruction_id_list": ["punctuation:no_colon"], "kwargs": [{}]}
@@ -34,7 +35,9 @@ class Notes(Listener):
         self.num_nodes += 1
 
 
-def decode(tmp_path: Path, rows: list[dict[str, Any]], **settings: Any) -> Notes:
+def decode(
+    tmp_path: Path, rows: list[dict[str, Any]], *, overwrite: bool = False, **settings: Any
+) -> Notes:
     """Decode rows with the engine that needs no model."""
     path = tmp_path / "rows.jsonl"
     lines = (json.dumps({"id": f"p{n}", "prompt": "Go.", **row}) for n, row in enumerate(rows))
@@ -42,7 +45,10 @@ def decode(tmp_path: Path, rows: list[dict[str, Any]], **settings: Any) -> Notes
     values = {"prompts": str(path), "engine": "fake", "strategy": "bfs", "budget": 2, "votes": 1}
     config = load_decode(None, {**values, **settings})
     notes = Notes()
-    asyncio.run(run_decode(config, prompt_source(config), out=tmp_path / "out", listener=notes))
+    source = prompt_source(config)
+    asyncio.run(
+        run_decode(config, source, out=tmp_path / "out", overwrite=overwrite, listener=notes)
+    )
     return notes
 
 
@@ -52,6 +58,28 @@ def test_a_late_row_that_cannot_be_checked_stops_the_run_before_it_costs(tmp_pat
     with pytest.raises(UsageError, match=notes):
         decode(tmp_path, [COMMA, UNKNOWN], judge="verifier")
     assert not (tmp_path / "out").exists()  # so that another judge can use the directory
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"strategy": "best-of-n", "strategy_args": {"wave": 2}}, "option of best-of-n"),
+        ({"judge": "verifier"}, "no verifier knows"),
+        ({"refiner": "rewrite"}, "refiner rewrite"),
+        ({"total_budget": 1}, "--total-budget 1 is less than the first round"),
+    ],
+    ids=["strategy", "judge", "refiner", "total"],
+)
+def test_overwrite_deletes_no_run_for_one_that_is_refused(
+    settings: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    """The finished run is deleted once the new one may start, and not before."""
+    decode(tmp_path, [UNKNOWN])
+    trees = (tmp_path / "out" / TREES).read_bytes()
+    assert trees
+    with pytest.raises(UsageError, match=words):
+        decode(tmp_path, [UNKNOWN], overwrite=True, **settings)
+    assert (tmp_path / "out" / TREES).read_bytes() == trees
 
 
 def test_a_strategy_without_a_judge_asks_none(tmp_path: Path) -> None:
