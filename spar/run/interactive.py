@@ -92,7 +92,7 @@ class Session(Generic[C]):
         self._pool = EnginePool()
         self._manifests: dict[str, Manifest] = {}
         """Digest to the manifest of the searches so far."""
-        self._loading = threading.Lock()
+        self._loading, self._starting = threading.Lock(), threading.Lock()
         self._engines: Engines | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._futures: set[Future[Any]] = set()
@@ -207,15 +207,16 @@ class Session(Generic[C]):
         _OPEN.discard(self)
         if self._engines is not None:
             self._engines.closed = True
-        if self._loop is None:
+        with self._starting:
+            loop, self._loop = self._loop, None
+        if loop is None:
             return
         for future in tuple(self._futures):
             future.cancel()
-        closing = asyncio.run_coroutine_threadsafe(self._pool.aclose(lambda _: None), self._loop)
+        closing = asyncio.run_coroutine_threadsafe(self._pool.aclose(lambda _: None), loop)
         with suppress(TimeoutError):
             closing.result(CLOSE_SECONDS)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._loop = None
+        loop.call_soon_threadsafe(loop.stop)
 
     def __enter__(self) -> Self:
         return self
@@ -293,16 +294,17 @@ class Session(Generic[C]):
         return PreparedSearch(config, open_roles(config, engines), settings, manifest, engines.room)
 
     def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        if self._loop is None:
+        with self._starting:  # callers in several threads share one loop
             if self._closed:
                 work.close()
                 raise EngineError("the session is closed")
-            self._loop = asyncio.new_event_loop()
-            threading.Thread(
-                target=_run_forever, args=(self._loop,), name="spar-session", daemon=True
-            ).start()
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        self._futures.add(future)
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(
+                    target=_run_forever, args=(self._loop,), name="spar-session", daemon=True
+                ).start()
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+            self._futures.add(future)
         future.add_done_callback(self._futures.discard)
         return future
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
+
+import pytest
 
 from spar.config import load_decode
 from spar.run.interactive import Session
 from spar.run.job import Job
 from spar.store import read_summary, read_trees
-from spar.types import Message, Prompt
+from spar.types import Message, Prompt, SearchTree
 
 
 def prompts(count: int) -> list[Prompt]:
@@ -29,3 +34,30 @@ def test_the_summary_of_a_resumed_job_counts_every_tree(tmp_path: Path) -> None:
     stored = read_summary(tmp_path / "run")
     assert (stored["trees"], stored["prompts"]) == (5, 5)
     assert stored["engines"]
+
+
+def test_threads_that_search_first_at_the_same_time_share_one_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second waits for the loop of the first, whose engines and locks belong to it, and starts none."""
+    new_event_loop, another = asyncio.new_event_loop, Event()
+    loops: list[asyncio.AbstractEventLoop] = []
+    with (
+        ThreadPoolExecutor(2) as threads,
+        Session(load_decode("nano", {"engine": "fake", "budget": 1})) as session,
+    ):
+        second: list[Future[SearchTree]] = []
+
+        def start_slowly() -> asyncio.AbstractEventLoop:
+            loops.append(new_event_loop())
+            if len(loops) == 1:
+                second.append(threads.submit(session.search, "b"))
+                another.wait(0.3)
+            else:
+                another.set()
+            return loops[-1]
+
+        monkeypatch.setattr(asyncio, "new_event_loop", start_slowly)
+        trees = [threads.submit(session.search, "a").result(), second[0].result()]
+    assert [tree.prompt.messages[-1].content for tree in trees] == ["a", "b"]
+    assert len(loops) == 1
