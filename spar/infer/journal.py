@@ -9,7 +9,8 @@ template, model or setting matches nothing. Several replies to equal requests ar
 
 When a tree is stored, its calls are of no further use: they are left out when the file is written anew, which it is
 once it has grown beyond `MAX_IDLE_BYTES` and more than half of it is of no use. The file is deleted when every tree is
-stored. Where it cannot be written, the run goes on without it.
+stored, but for the replies of prompts that a start leaves out, as with a smaller --limit. Where it cannot be written, the
+run goes on without it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict, deque
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,16 +46,27 @@ class Journal:
         Ids of the prompts whose trees are stored.
     note:
         Called with a line if the file cannot be written.
+    prompts:
+        Ids of the prompts that are searched now, None for all; the replies of others stay in the file.
     """
 
-    def __init__(self, path: Path, done: Container[str], note: NoteCallback) -> None:
-        self._path, self._note = path, note
+    def __init__(
+        self,
+        path: Path,
+        done: Container[str],
+        note: NoteCallback,
+        *,
+        prompts: Container[str] | None = None,
+    ) -> None:
+        self._path, self._note, self._prompts = path, note, prompts
         self._stored: dict[str, dict[str, deque[bytes]]] = {}
         """Prompt id to request to the lines of its replies, of an earlier start."""
         self._new: dict[str, list[tuple[str, Completion]]] = defaultdict(list)
         """Prompt id to the replies that are not written yet."""
         self._bytes: dict[str, int] = defaultdict(int)
         """Prompt id to the size of its lines in the file."""
+        self._others: set[str] = set()
+        """Ids of the prompts with replies in the file that are not searched now."""
         self._size = 0
         self._flushing: asyncio.TimerHandle | None = None
         self._usable = True
@@ -102,17 +114,21 @@ class Journal:
             return
         with self._trying():
             if self._size > MAX_IDLE_BYTES and self._size > 2 * sum(self._bytes.values()):
-                self._compact()
+                self._keep(self._bytes)
             with self._path.open("ab") as stream:
                 self._size += stream.write(b"".join(lines))
 
     def close(self, *, finished: bool) -> None:
-        """Write what is waiting; if the run is finished, delete the file."""
+        """Write what is waiting; if the run is finished, delete the file, but for the replies of other prompts."""
         if not finished:
             self.flush()
             return
         if self._flushing is not None:
             self._flushing.cancel()
+        if self._others:
+            with self._trying():
+                self._keep(self._others)
+            return
         with suppress(OSError):
             self._path.unlink(missing_ok=True)
 
@@ -131,8 +147,11 @@ class Journal:
                     continue
                 if known:
                     continue
-                calls = self._stored.setdefault(prompt_id, defaultdict(deque))
-                calls[request].append(line)
+                if self._prompts is None or prompt_id in self._prompts:
+                    calls = self._stored.setdefault(prompt_id, defaultdict(deque))
+                    calls[request].append(line)
+                else:
+                    self._others.add(prompt_id)
                 self._bytes[prompt_id] += len(line)
                 unfinished.append(line)
         if not unfinished:
@@ -140,8 +159,9 @@ class Journal:
             return
         self._replace(unfinished)
 
-    def _compact(self) -> None:
-        wanted = {_ENCODE(prompt_id).encode("ascii") for prompt_id in self._bytes}
+    def _keep(self, ids: Iterable[str]) -> None:
+        """Leave only the replies of some prompts in the file."""
+        wanted = {_ENCODE(prompt_id).encode("ascii") for prompt_id in ids}
         with self._path.open("rb") as stream:
             useful = [line for line in stream if line[1 : line.index(b'","') + 1] in wanted]
         self._replace(useful)

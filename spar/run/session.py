@@ -87,13 +87,13 @@ class Run:
         self.summary.total_budget = self.config.total_budget
         if await in_thread(lambda: self._is_finished(ids)):
             self._note_spent()
-            (self.store.directory / CALLS).unlink(missing_ok=True)  # killed after its last tree
+            self._open_journal(ids).close(finished=True)  # killed after its last tree
             self.store.write_summary({**self.summary.as_dict(), "prompts": self.source.count})
             return self.summary
         await in_thread(self._check_prompts)
         start, earlier = time.monotonic(), self.summary.seconds
         try:
-            with self._journaling():
+            with self._journaling(ids):
                 await self._execute()
             self._note_spent()
             for line in cut_lines(self.config, self.summary.roles, self._limits):
@@ -144,11 +144,9 @@ class Run:
             )
 
     @contextlib.contextmanager
-    def _journaling(self) -> Iterator[None]:
+    def _journaling(self, ids: Set[str]) -> Iterator[None]:
         """Keep the replies of the trees in flight on the disk until all trees are stored."""
-        # With rounds, a prompt whose tree is stored may be searched further.
-        done = self.store.done if self.config.total_budget is None else frozenset()
-        self._journal = Journal(self.store.directory / CALLS, done, self._note)
+        self._journal = self._open_journal(ids)
         if self._journal.num_stored:
             self._note(f"{self._journal.num_stored} replies of unfinished trees are stored, too")
         finished = False
@@ -157,6 +155,11 @@ class Run:
             finished = True
         finally:
             self._journal.close(finished=finished)
+
+    def _open_journal(self, ids: Set[str]) -> Journal:
+        # With rounds, a prompt whose tree is stored may be searched further.
+        done = self.store.done if self.config.total_budget is None else frozenset()
+        return Journal(self.store.directory / CALLS, done, self._note, prompts=ids)
 
     def _check_prompts(self) -> None:
         missing = (prompt for prompt in self.source.read() if prompt.id not in self.store.done)
@@ -343,11 +346,7 @@ class Run:
     def _activity(self, engines: Engines, *, total: int, done: int) -> Iterator[None]:
         engines.ready = engines.ready or time.monotonic()
         self.store.log(start_line(done, total))
-        activity = Activity(
-            total=total,
-            done=done,
-            tokens=lambda: engines.generated_tokens,
-        )
+        activity = Activity(total=total, done=done, tokens=lambda: engines.generated_tokens)
         self.listener.started(activity)
         try:
             yield

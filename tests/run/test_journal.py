@@ -17,7 +17,7 @@ import spar
 from spar.errors import RunStopped
 from spar.infer import journal as module
 from spar.infer.engine import PROMPT_ID, Completion, Request, Sampling, TokenLogprobs
-from spar.infer.engines.fake import FakeEngine
+from spar.infer.engines.fake import FakeEngine, scripted_reply
 from spar.infer.journal import Journal
 from spar.store import CALLS, TREES, read_summary, read_trees
 from spar.types import Message
@@ -177,3 +177,31 @@ def test_a_run_that_stops_keeps_the_replies(tmp_path: Path) -> None:
         spar.decode(lines, out=tmp_path / "run", **options)
         assert not answered & Counter(bodies(server))
     assert (tmp_path / "run" / TREES).is_file()
+
+
+def decode_and_die(
+    engine: FakeEngine, out: Path, monkeypatch: pytest.MonkeyPatch, **options: Any
+) -> None:
+    """Decode a, b and c; the journal is left with every reply, as by `kill -9`."""
+    close = Journal.close
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "forget", lambda *_: None)
+        patch.setattr(Journal, "close", lambda journal, finished: close(journal, finished=False))
+        spar.decode(["a", "b", "c"], out=out, engine=engine, **options)
+
+
+def test_a_smaller_limit_keeps_the_replies_of_the_prompts_beyond_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether or not a prompt within it is still to be searched; the file is deleted once no such reply is left."""
+    engine, options = FakeEngine(scripted_reply), {"strategy": "greedy"}
+    decode_and_die(engine, tmp_path, monkeypatch, **options)
+    trees = (tmp_path / TREES).read_text().splitlines(keepends=True)
+    (tmp_path / TREES).write_text(trees[0])
+    engine.requests.clear()
+    for count in (1, 2, 3):
+        assert (tmp_path / CALLS).is_file()
+        spar.decode(["a", "b", "c"][:count], out=tmp_path, engine=engine, **options)
+    assert not (tmp_path / CALLS).exists()
+    assert engine.requests == []
+    assert [*(tree.prompt.messages[0].content for tree in read_trees(tmp_path))] == ["a", "b", "c"]
