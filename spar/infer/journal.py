@@ -184,6 +184,11 @@ class Journal:
             )
 
 
+def drop_replies(path: Path, ids: Container[str], note: NoteCallback) -> None:
+    """Take the replies of some prompts out of a journal that no run is using, so that their requests are sent again."""
+    Journal(path, ids, note).close(finished=False)
+
+
 @dataclass(slots=True)
 class JournaledEngine(EngineWrapper):
     """Answers from a journal what is in it, and writes other replies to it."""

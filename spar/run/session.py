@@ -19,7 +19,7 @@ from typing import Any
 from spar.config import DecodeConfig
 from spar.infer.cut_replies import LIMITS, CutReplies, cut_lines
 from spar.infer.decode import decode
-from spar.infer.journal import Journal
+from spar.infer.journal import Journal, drop_replies
 from spar.infer.roles import Roles
 from spar.infer.rounds import FurtherSearch
 from spar.infer.search import SearchSettings
@@ -129,6 +129,7 @@ class Run:
         ids = outdated(self.store, self.config, self.source)
         if ids:
             self._note(f"trees that are searched again: {len(ids)}, the first is {ids[0]!r}")
+            drop_replies(self.store.directory / CALLS, frozenset(ids), self._note)
             self.store.discard(frozenset(ids))
 
     def _resumed(self, num_stored: int) -> Iterator[str]:

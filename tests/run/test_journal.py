@@ -190,11 +190,27 @@ def decode_and_die(
         spar.decode(["a", "b", "c"], out=out, engine=engine, **options)
 
 
+def test_a_prompt_that_is_searched_again_gets_no_reply_of_its_failed_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`redo` sends its requests again, and those of no other prompt."""
+    engine, options = FakeEngine(scripted_reply), dict[str, Any](strategy="greedy")
+    decode_and_die(engine, tmp_path, monkeypatch, **options)
+    first, second, _ = [json.loads(line) for line in (tmp_path / TREES).read_text().splitlines()]
+    fault = {"parent": None, "stage": "draft", "reason": "refused"}
+    first |= {"nodes": [], "selected": None, "faults": [fault], "stop": "exhausted"}
+    stored = (json.dumps(tree) + "\n" for tree in (first, second))  # the third was in flight
+    (tmp_path / TREES).write_text("".join(stored))
+    engine.requests.clear()
+    spar.decode(["a", "b", "c"], out=tmp_path, engine=engine, redo=("unanswered",), **options)
+    assert {request.messages[0].content for request in engine.requests} == {"a"}
+
+
 def test_a_smaller_limit_keeps_the_replies_of_the_prompts_beyond_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether or not a prompt within it is still to be searched; the file is deleted once no such reply is left."""
-    engine, options = FakeEngine(scripted_reply), {"strategy": "greedy"}
+    engine, options = FakeEngine(scripted_reply), dict[str, Any](strategy="greedy")
     decode_and_die(engine, tmp_path, monkeypatch, **options)
     trees = (tmp_path / TREES).read_text().splitlines(keepends=True)
     (tmp_path / TREES).write_text(trees[0])
