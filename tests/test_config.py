@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from spar.config import RECIPES, DecodeConfig, load_decode
+from spar.config import RECIPES, DecodeConfig, load_decode, load_eval
 from spar.config.loading import section
 from spar.errors import UsageError
 from spar.plugins import BENCHMARKS, ENGINES, JUDGES, REFINERS, STRATEGIES, PluginTable
@@ -54,6 +55,69 @@ def test_flags_override_the_recipe_and_none_does_not(tmp_path: Path) -> None:
     path.write_text("decode:\n  budget: 7\n  votes: 3\n")
     config = load_decode(str(path), {"votes": 9, "budget": None})
     assert (config.budget, config.votes, config.branching) == (7, 9, 3)
+
+
+OPTIONS_RECIPE = """
+decode:
+  strategy: best-of-n
+  strategy_args: {waves: growing}
+  judge: checklist
+  judge_args: {structured: true}
+  engine: vllm
+  engine_args: {max_model_len: 4096}
+"""
+
+
+@pytest.mark.parametrize(
+    ("overrides", "left"),
+    [
+        ({}, (True, True, True)),
+        ({"strategy": "best-of-n", "judge": "checklist", "engine": "vllm"}, (True, True, True)),
+        ({"strategy": "bfs"}, (False, True, True)),
+        ({"judge": "votes"}, (True, False, True)),
+        ({"engine": "hf"}, (True, True, False)),
+        ({"engine": "ray", "engine_args": {"max_model_len": 64}}, (True, True, True)),
+    ],
+)
+def test_options_are_those_of_the_plugin_that_they_were_given_with(
+    tmp_path: Path, overrides: dict[str, Any], left: tuple[bool, ...]
+) -> None:
+    """An override that names another strategy, judge or engine leaves the options of the recipe's out, and keeps its own."""
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(OPTIONS_RECIPE)
+    config = load_decode(str(recipe), overrides)
+    assert (bool(config.strategy_args), bool(config.judge_args), bool(config.engine_args)) == left
+    changed = load_decode(str(recipe), {}).changed(overrides)
+    assert (
+        bool(changed.strategy_args),
+        bool(changed.judge_args),
+        bool(changed.engine_args),
+    ) == left
+    if "engine_args" in overrides:
+        assert config.engine_args == changed.engine_args == overrides["engine_args"]
+
+
+def test_an_evaluation_takes_the_options_of_a_search_only_with_its_strategy(tmp_path: Path) -> None:
+    """Greedy decoding in place of the recipe's search has none; the same strategy, named again, keeps them."""
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(OPTIONS_RECIPE)
+    greedy = load_eval(str(recipe), {})
+    assert (greedy.strategy, greedy.strategy_args) == ("greedy", {})
+    assert greedy.judge_args == {"structured": True}
+    assert load_eval(str(recipe), {"strategy": "bfs"}).strategy_args == {}
+    same = load_eval(str(recipe), {"strategy": "best-of-n"})
+    assert same.strategy_args == {"waves": "growing"}
+    recipe.write_text(OPTIONS_RECIPE + "eval: {strategy: best-of-n, judge: votes}\n")
+    own = load_eval(str(recipe), {})
+    assert (own.strategy_args, own.judge_args) == ({"waves": "growing"}, {})
+    assert load_eval(str(recipe), {"strategy": "greedy"}).strategy_args == {}
+
+
+def test_an_engine_that_spar_chose_leaves_its_options_to_a_named_one(tmp_path: Path) -> None:
+    """Options beside the engine `auto` are for whichever it becomes, so that naming it keeps them."""
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("decode:\n  engine_args: {max_model_len: 4096}\n")
+    assert load_decode(str(recipe), {"engine": "vllm"}).engine_args == {"max_model_len": 4096}
 
 
 @pytest.mark.parametrize(

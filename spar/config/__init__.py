@@ -19,7 +19,7 @@ from spar.config.loading import (
     validated,
 )
 from spar.config.serving import ServeGroup, load_serve
-from spar.config.settings import FREE, DecodeConfig, EvalConfig
+from spar.config.settings import FREE, DecodeConfig, EvalConfig, options_of_others
 
 __all__ = [
     "FREE",
@@ -40,6 +40,7 @@ __all__ = [
     "load_decode",
     "load_eval",
     "load_serve",
+    "options_of_others",
     "override",
     "refuse_ambiguous",
     "section",

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from spar.config.fields import Settings, specs
 from spar.config.keys import check_headers, check_key_name
-from spar.config.settings import DecodeConfig, EvalConfig
+from spar.config.settings import DecodeConfig, EvalConfig, options_of_others
 from spar.config.yaml_text import load_yaml
 from spar.errors import UsageError, did_you_mean
 from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES
@@ -53,9 +53,18 @@ def load_decode(recipe: str | None, overrides: Mapping[str, Any]) -> DecodeConfi
 def load_eval(recipe: str | None, overrides: Mapping[str, Any]) -> EvalConfig:
     """Settings of an evaluation; parameters and errors as for `load_decode`."""
     refuse_ambiguous(overrides)
-    values = {**(section(recipe, "decode") if recipe else {}), "strategy": "greedy"}
-    values.update(section(recipe, "eval", optional=True) if recipe else {})
-    return validated(EvalConfig, recipe, values, overrides)
+    search = DecodeConfig.model_fields["strategy"].default
+    values = {"strategy": search, **(section(recipe, "decode") if recipe else {})}
+    own = section(recipe, "eval", optional=True) if recipe else {}
+    if not (own.get("strategy") or overrides.get("strategy")):
+        values = _replaced(values, {"strategy": EvalConfig.model_fields["strategy"].default})
+    return validated(EvalConfig, recipe, _replaced(values, own), overrides)
+
+
+def _replaced(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of a recipe with those of another section in their place."""
+    others = options_of_others(EvalConfig, values, changes)
+    return {**{name: value for name, value in values.items() if name not in others}, **changes}
 
 
 def refuse_ambiguous(names: Iterable[str]) -> None:
@@ -106,8 +115,12 @@ def check_plugins(config: DecodeConfig) -> None:
 def override(
     kind: type[Settings], values: Mapping[str, Any], overrides: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """`values` for `kind` with the overrides that are not None, as `load_decode` takes them."""
-    result = dict(values)
+    """`values` for `kind` with the overrides that are not None, as `load_decode` takes them.
+
+    Options of a strategy, a judge or an engine are left out where the overrides name another one.
+    """
+    others = options_of_others(kind, values, overrides)
+    result = {name: value for name, value in values.items() if name not in others}
     for name, value in overrides.items():
         if value is None:
             continue

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from spar.chat_template import REASONING_EFFORT
-from spar.config.fields import changeable, setting
+from spar.config.fields import Settings, changeable, setting
 from spar.config.groups import (
     BenchmarkGroup,
     EngineGroup,
@@ -26,6 +26,13 @@ from spar.config.groups import (
     ServerGroup,
 )
 
+OPTIONS: Mapping[str, str] = {
+    "strategy": "strategy_args",
+    "judge": "judge_args",
+    "engine": "engine_args",
+}
+"""A setting that names a plug-in, to the one with the plug-in's own options."""
+
 
 class DecodeConfig(
     SamplingGroup, RunGroup, ServerGroup, EngineGroup, ModelGroup, SearchGroup, PromptGroup
@@ -39,14 +46,31 @@ class DecodeConfig(
         return "" if effort == "auto" else effort
 
     def changed(self, changes: Mapping[str, Any]) -> Self:
-        """A copy with other settings; another strategy does not take over the options of this one."""
-        other = changes.get("strategy", self.strategy) != self.strategy
-        return self.model_copy(update={**({"strategy_args": {}} if other else {}), **changes})
+        """A copy with other settings; another strategy, judge or engine does not take over the options of this one."""
+        names = options_of_others(type(self), self.__dict__, changes)
+        return self.model_copy(update={**{name: {} for name in names}, **changes})
 
     def template_arguments(self, role: SamplingConfig) -> dict[str, Any]:
         """Variables of the chat template in a role's conversations."""
         effort = {REASONING_EFFORT: self.effort(role)} if self.effort(role) else {}
         return {**effort, **self.chat_template_args, **role.chat_template_args}
+
+
+def options_of_others(
+    kind: type[Settings], values: Mapping[str, Any], changes: Mapping[str, Any]
+) -> list[str]:
+    """Settings among `values` with options of plug-ins in whose place `changes` name others, without options of their own.
+
+    Options stay where `values` leave the choice of the plug-in to spar, as the engine `auto` does.
+    """
+    names = []
+    for name, options in OPTIONS.items():
+        if name not in kind.model_fields or changes.get(options) is not None:
+            continue
+        current = values.get(name, kind.model_fields[name].default)
+        if current != "auto" and changes.get(name) not in (None, current):
+            names.append(options)
+    return names
 
 
 class EvalConfig(NanoIfGroup, LmEvalGroup, LlmbarGroup, GraderGroup, BenchmarkGroup, DecodeConfig):

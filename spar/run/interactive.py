@@ -257,7 +257,7 @@ class Session(Generic[C]):
         if not self._resolved:
             self.config = await in_thread(lambda: resolve_config(self.config, listener.note))
             self._resolved = True
-        config = self.config.model_copy(update=dict(job.settings))
+        config = self.config.changed(job.settings)
         source = PromptSource(lambda: iter(job.prompts), len(job.prompts))
         with RunStore.open(directory, make_manifest(config)) as store:
             return await Run(config, source, store, listener, job=job, pool=self._pool).execute()

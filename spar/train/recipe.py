@@ -346,14 +346,11 @@ def with_changes(
 ) -> TrainConfig:
     """The settings of a loop that is there already, changed by flags; parameters and errors as `load_train`'s."""
     values = stored.stored()
-    for name, value in overrides.items():
-        if value is None:
-            continue
-        if name in values:
-            values[name] = value
-        else:
-            values["decode"] = override(DecodeConfig, values["decode"], {name: value})
-            values["eval"] = override(EvalConfig, values["eval"], {name: value})
+    overrides = {name: value for name, value in overrides.items() if value is not None}
+    generation = {name: value for name, value in overrides.items() if name not in values}
+    values |= {name: value for name, value in overrides.items() if name in values}
+    values["decode"] = override(DecodeConfig, values["decode"], generation)
+    values["eval"] = override(EvalConfig, values["eval"], generation)
     for key, value in map(assignment, assignments):
         put_value(key, value, values)
     return _checked(values, "--set")

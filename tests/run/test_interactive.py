@@ -36,6 +36,19 @@ def test_the_summary_of_a_resumed_job_counts_every_tree(tmp_path: Path) -> None:
     assert stored["engines"]
 
 
+def test_a_search_with_another_judge_does_not_take_over_the_options_of_the_sessions() -> None:
+    """They are the options of the judge that they were given with, which the other one would refuse."""
+    options = {
+        "engine": "fake",
+        "budget": 2,
+        "judge": "checklist",
+        "judge_args": {"max_requirements": 3},
+    }
+    with Session(load_decode("nano", options)) as session:
+        tree = session.search("Say so.", judge="votes")
+    assert tree.nodes
+
+
 def test_threads_that_search_first_at_the_same_time_share_one_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

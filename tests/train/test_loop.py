@@ -596,6 +596,20 @@ def test_a_stored_loop_is_changed_by_overrides_alone() -> None:
     assert changed.benchmarks == stored.benchmarks
 
 
+def test_a_loop_leaves_out_options_of_plugins_that_others_replace(tmp_path: Path) -> None:
+    """An evaluation with another judge than the loop's has none of its options; flags bring a plug-in and its options."""
+    sets = ["eval.judge=checklist", "eval.judge_args.max_requirements=3"]
+    benchmarks = (
+        "benchmarks=[{benchmark: nano-if, settings: {judge: votes}}, {benchmark: nano-if-answers}]"
+    )
+    stored = load_train("nano", {}, [*sets, benchmarks])
+    (stage,) = [s for s in loop_stages(stored, tmp_path, Origin("", "")) if s.title == "1/eval"]
+    assert isinstance(stage.spec, EvalStageSpec)
+    assert [item.config.judge_args for item in stage.spec.items] == [{}, {"max_requirements": 3}]
+    changed = with_changes(stored, {"judge_args": {"probabilities": True}, "judge": "votes"})
+    assert changed.eval.judge_args == changed.decode.judge_args == {"probabilities": True}
+
+
 def test_progress_is_read_from_the_files(tmp_path: Path, script: Script) -> None:
     """Prompts drafted so far, and the steps that a training will take."""
     run = tmp_path / "run"
