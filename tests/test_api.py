@@ -18,6 +18,7 @@ from pydantic import BaseModel
 import spar
 from spar.infer.engines.fake import FakeEngine
 from spar.plugins import STRATEGIES
+from spar.store import read_manifest
 from tests.cli.toy_benchmark import Toy
 from tests.fakes import World, timeless
 
@@ -58,6 +59,18 @@ def test_search_returns_a_tree() -> None:
     assert 1 <= len(first.nodes) <= 4
     assert first.answer == first.nodes[first.selected or 0].response
     assert [node.response for node in again.nodes] == [node.response for node in first.nodes]
+
+
+def test_seed_none_is_an_unseeded_run(tmp_path: Path) -> None:
+    """As `null` in a recipe: replies have no seed, in a search, a run and a session's search."""
+    options = {"strategy": "greedy", **FAKE}
+    spar.decode(["a"], out=tmp_path, seed=None, **options)
+    assert read_manifest(tmp_path).seed is None
+    with spar.open_session(**options) as session:
+        trees = [spar.search("a", seed=None, **options), session.search("a", seed=None)]
+        seeded = session.search("a")
+    assert [tree.nodes[0].seed for tree in trees] == [None, None]
+    assert seeded.nodes[0].seed is not None
 
 
 def test_the_blocking_forms_work_under_a_running_loop() -> None:

@@ -57,6 +57,15 @@ def test_flags_override_the_recipe_and_none_does_not(tmp_path: Path) -> None:
     assert (config.budget, config.votes, config.branching) == (7, 9, 3)
 
 
+def test_none_is_a_value_where_a_setting_accepts_it(tmp_path: Path) -> None:
+    """An unseeded run and one without a limit can be asked for over a recipe's seed and limit."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("decode:\n  seed: 3\n  limit: 5\n")
+    for load in (load_decode, load_eval):
+        config = load(str(path), {"seed": None, "limit": None})
+        assert (config.seed, config.limit) == (None, None)
+
+
 OPTIONS_RECIPE = """
 decode:
   strategy: best-of-n

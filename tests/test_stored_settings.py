@@ -43,7 +43,7 @@ MORE: dict[str, Any] = {
     "engine_args": {"max_num_seqs": 4, "seed": 1},
     "base_url": ("http://a/v1",),
     "adapter": {"judge": "x"},
-    "seed": None,
+    "seed": 0,
 }
 GRADED = {"judge_votes": 5, "grader_url": ("http://g/v1",), "num_fewshot": 2}
 LOOP = ["decode.keep=3", "eval.gate=0.1", "search={keep: 3, branch: 1}", "dpo.beta=0.2"]

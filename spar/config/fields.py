@@ -258,6 +258,12 @@ def _kind(annotation: Any) -> tuple[Kind, tuple[str, ...]]:
     return kinds.get(origin, "text"), ()
 
 
+def accepts_none(kind: type[Settings], name: str) -> bool:
+    """Whether None is a value of a setting, such as the seed of an unseeded run."""
+    field = kind.model_fields.get(name)
+    return field is not None and NoneType in typing.get_args(field.annotation)
+
+
 def changeable(kind: type[Settings]) -> tuple[str, ...]:
     """Dotted stored names of the settings that may differ when a run is resumed."""
     names: list[str] = []

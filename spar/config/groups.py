@@ -202,7 +202,7 @@ class RunGroup(Settings):
     """File with replies of other runs, made if there is none: equal requests are answered from it. Seconds are then
     not those of the model."""
     seed: int | None = setting(0)
-    """Random seed of the run; null in a recipe leaves the engine unseeded."""
+    """Random seed of the run; null in a recipe, or None in Python, leaves the engine unseeded."""
     greedy_first: bool = setting(True)
     """Decode the first draft of a tree greedily, so that every strategy starts from the same answer."""
 

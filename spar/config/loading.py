@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from spar.config.fields import Settings, specs
+from spar.config.fields import Settings, accepts_none, specs
 from spar.config.keys import check_headers, check_key_name
 from spar.config.settings import DecodeConfig, EvalConfig, options_of_others
 from spar.config.yaml_text import load_yaml
@@ -37,8 +37,8 @@ def load_decode(recipe: str | None, overrides: Mapping[str, Any]) -> DecodeConfi
     recipe:
         A YAML file, or the name of one in `spar/recipes`.
     overrides:
-        Field name to value; None values are ignored. A part of a nested setting, such as
-        `{"draft": {"temperature": 0.5}}`, leaves its other parts as they are.
+        Field name to value; None is ignored where a setting does not accept it, as the seed does. A part of a nested
+        setting, such as `{"draft": {"temperature": 0.5}}`, leaves its other parts as they are.
 
     Raises
     ------
@@ -115,14 +115,14 @@ def check_plugins(config: DecodeConfig) -> None:
 def override(
     kind: type[Settings], values: Mapping[str, Any], overrides: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """`values` for `kind` with the overrides that are not None, as `load_decode` takes them.
+    """`values` for `kind` with the overrides, as `load_decode` takes them.
 
     Options of a strategy, a judge or an engine are left out where the overrides name another one.
     """
     others = options_of_others(kind, values, overrides)
     result = {name: value for name, value in values.items() if name not in others}
     for name, value in overrides.items():
-        if value is None:
+        if value is None and not accepts_none(kind, name):
             continue
         field = kind.model_fields.get(name)
         if field is not None and isinstance(field.default, Settings) and isinstance(value, Mapping):
