@@ -5,7 +5,7 @@
 
 from spar.config.fields import Settings, SettingSpec, setting, specs
 from spar.config.groups import MAX_BUDGET, PLACEMENT, SamplingConfig
-from spar.config.keys import check_headers, check_key_name
+from spar.config.keys import check_headers, check_key_name, names_credential
 from spar.config.loading import (
     RECIPES,
     check_plugins,
@@ -40,6 +40,7 @@ __all__ = [
     "load_decode",
     "load_eval",
     "load_serve",
+    "names_credential",
     "options_of_others",
     "override",
     "refuse_ambiguous",

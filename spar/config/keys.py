@@ -1,4 +1,4 @@
-"""The name of the variable that holds an API key, and keys that were passed in its place.
+"""The name of the variable that holds an API key, keys that were passed in its place, and names of fields that hold one.
 
 A key is not accepted as a name, since names are printed and stored. What cannot be told from a key is
 accepted only if a variable of that name is set.
@@ -19,6 +19,24 @@ _PLAIN_NAME = re.compile("[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
 _MAX_PLAIN_NAME = 40
 _HEADER_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _HEADER_VALUE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
+
+_CREDENTIALS = frozenset(
+    "key apikey token authtoken accesstoken secret password passwd passphrase credential credentials authorization "
+    "bearer".split()
+)
+"""Last words of the names of fields that hold a credential."""
+_PUBLIC = frozenset(
+    "prompt_cache_key cache_key extra_key bos_token eos_token pad_token unk_token stop_token".split()
+)
+"""Fields of servers and engines whose names end alike and that hold none."""
+
+
+def names_credential(name: str) -> bool:
+    """Whether a field of this name holds a key or a password, as `api_key` and `hf_token` do and `stop_token_ids` does not."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+", "_", name).lower().strip("_").split("_")
+    if words[-1] in _CREDENTIALS:
+        return "_".join(words) not in _PUBLIC
+    return bool({"secret", "password"} & set(words))
 
 
 def check_key_name(name: str, flag: str = "--api-key-env") -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TypeVar
 
-from spar.config import DecodeConfig
+from spar.config import DecodeConfig, names_credential
 from spar.embedded import CHECKPOINT, is_embedded
 from spar.errors import UsageError
 from spar.hardware import has_gpu, has_package
@@ -179,7 +179,7 @@ def check_combination(config: DecodeConfig, roles: Sequence[Role] = ()) -> None:
             f"--engine {name}: no server for the {missing[0]}; give --base-url URL, or leave "
             "--engine out to run that role here"
         )
-    secrets = [name for name in config.engine_args if "token" in name.split("_")]
+    secrets = [name for name in config.engine_args if names_credential(name)]
     if secrets:
         raise UsageError(
             f"--engine-arg {secrets[0]}: would be written into run.json; set HF_TOKEN instead"

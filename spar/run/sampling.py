@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from spar.config import DecodeConfig, SamplingConfig
+from spar.config import DecodeConfig, SamplingConfig, names_credential
 from spar.errors import UsageError
 from spar.infer.engine import Accepts, Sampling
 from spar.plugins import ENGINES
@@ -20,7 +20,6 @@ _SET_BY_SPAR = frozenset(
     "model messages prompt stop n seed stream temperature top_p max_tokens max_completion_tokens "
     "logprobs top_logprobs echo reasoning_effort chat_template_kwargs".split()
 )
-_SECRETS = frozenset({"token", "key", "secret", "password"})
 
 
 def sampling_of(config: DecodeConfig, role: SamplingConfig) -> Sampling:
@@ -103,7 +102,7 @@ def _check(
             raise UsageError(
                 f"{shown('extra_body')} {name}: spar sets this field itself; use its own setting"
             )
-        if _SECRETS & set(name.lower().split("_")):
+        if names_credential(name):
             raise UsageError(
                 f"{shown('extra_body')} {name}: would be written into run.json; pass a key with --api-key-env"
             )

@@ -16,7 +16,13 @@ from spar.infer.engines import packages
 from spar.infer.engines.fake import FakeEngine
 from spar.run import resolve as deploy
 from spar.run.engines import TREES_PER_SLOT, Engines
-from spar.run.resolve import deployments, pick_engine, required_roles, resolve_config
+from spar.run.resolve import (
+    check_combination,
+    deployments,
+    pick_engine,
+    required_roles,
+    resolve_config,
+)
 from spar.types import ROLES, Role
 
 
@@ -154,6 +160,29 @@ def test_what_cannot_go_together_is_refused_at_once(settings: dict[str, Any], sa
     """Before a run directory is made, and with the next step."""
     with pytest.raises(UsageError, match=said):
         resolve_config(DecodeConfig(**settings), silent)
+
+
+PUBLIC = (
+    "stop_token_ids allowed_token_ids return_token_ids return_tokens_as_token_ids prompt_cache_key cache_salt "
+    "long_prefill_token_threshold min_tokens key_value_heads"
+).split()
+SECRET = (
+    "api_key apiKey api-key x-api-key key token hf_token auth_token accessToken access_token client_secret "
+    "secret_name password db_password Authorization credentials"
+).split()
+
+
+@pytest.mark.parametrize("name", [*PUBLIC, *SECRET])
+def test_fields_with_a_credential_are_refused_and_no_others(name: str) -> None:
+    """Of requests to servers and of engines: a name that has to do with tokens or keys may be an ordinary one."""
+    server = DecodeConfig(engine="openai", base_url=("http://a",), extra_body={name: 1})
+    engine = DecodeConfig(engine="vllm", engine_args={name: 1})
+    for config in (server, engine):
+        if name in PUBLIC:
+            check_combination(config)
+            continue
+        with pytest.raises(UsageError, match=f"{name}: would be written into run.json"):
+            check_combination(config)
 
 
 @pytest.mark.parametrize(
