@@ -201,9 +201,11 @@ class RunStore:
         path = self.directory / TREES
         with self._stopping():
             self._file.check()
-            self._file.__exit__()
-            yield path
-            self._file = LineFile(path)
+            try:
+                self._file.__exit__()
+                yield path
+            finally:  # an error leaves the old file in place, and the message counts its trees
+                self._file = LineFile(path)
 
     @contextmanager
     def _stopping(self) -> Iterator[None]:

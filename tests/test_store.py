@@ -248,6 +248,29 @@ def test_a_full_disk_stops_the_run(
     assert ids(tmp_path) == ["a", "b"]
 
 
+@pytest.mark.parametrize("file", ["old", "new"])
+def test_a_disk_that_is_full_while_trees_are_taken_out_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    """As either file is synced: the trees stay as they were, the error counts them, and the store can be written to."""
+    fsync, calls = os.fsync, iter(["old", "new"])
+
+    def fail(descriptor: int) -> None:
+        fsync(descriptor)
+        if next(calls) == file:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with RunStore.open(tmp_path, manifest()) as store:
+        store.append(tree("a"))
+        store.append(tree("b"))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fail)
+            with pytest.raises(RunStopped, match=r"No space left .*; 2 trees are saved"):
+                store.discard({"a"})
+        store.append(tree("c"))
+    assert ids(tmp_path) == ["a", "b", "c"]
+
+
 def test_a_short_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A line is written whole even if each write takes only ten bytes."""
     write = os.write
