@@ -36,6 +36,8 @@ ANSWERS = ""
 """Name of the job that answers the examples; its trees are in the benchmark's own directory."""
 GRADES = "grades"
 """Name of the job in which a grader judges the answers."""
+PYTHON = "python"
+"""Among a benchmark's packages: the interpreter."""
 
 PromptTexts = Callable[[DataFolder | None], Iterator[tuple[str, str]]]
 """A function like `Benchmark.prompt_texts`."""
@@ -109,7 +111,7 @@ class Benchmark(ABC):
     measures: Role = "actor"
     """The role whose model a report names."""
     limits_itself: bool = False
-    """Whether `load` applies `--limit`; otherwise the first examples are taken."""
+    """Whether `load` applies `--limit`; otherwise `limited` does."""
     extracts_answers: ClassVar[bool] = False
     """Whether it reads answers out of responses by which these can be compared (`--answer`)."""
     refines_responses: bool = False
@@ -121,6 +123,8 @@ class Benchmark(ABC):
     """Whether a grader may be called, or its replies be read from a file (`--judge-outputs`)."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Distributions, and `python`, whose versions its verdicts can depend on; the results name the versions."""
+    runs_code: ClassVar[bool] = False
+    """Whether its verdicts run code that the model wrote, which `--allow-code-execution` must permit."""
     headline: str = ""
     """The metric that plots and sweeps show; "" for the first."""
     paper: ClassVar[PaperTable | None] = None
@@ -164,6 +168,10 @@ class Benchmark(ABC):
         """How many examples `score` should score, given those that `load` made; where it scores fewer, a note says so."""
         return len(examples)
 
+    def limited(self, examples: Sequence[Prompt], limit: int | None) -> Sequence[Prompt]:
+        """The examples that `--limit` takes: the first ones (see `in_turns` for a benchmark in parts). A larger limit must take those of a smaller one too."""
+        return examples[:limit]
+
     def packages_of(self, examples: Sequence[Prompt]) -> tuple[str, ...]:
         """The `packages` that the verdicts on these examples can depend on."""
         return self.packages
@@ -198,6 +206,7 @@ class BenchmarkSpec:
     options: type[BaseModel] | None = None
     data: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
+    runs_code: bool = False
     headline: str = ""
     paper: PaperTable | None = None
     prompt_texts: PromptTexts = Benchmark.prompt_texts
@@ -209,6 +218,21 @@ class BenchmarkSpec:
         """The benchmark with its options; raises `UsageError` for one that it does not have."""
         parsed = parse_options(self.options, values, flag="--benchmark-arg", name=name)
         return self.make(**(parsed.model_dump() if parsed else {}))
+
+
+def in_turns(
+    examples: Sequence[Prompt], limit: int | None, place: Callable[[Prompt], int]
+) -> Sequence[Prompt]:
+    """The first examples if the parts of a benchmark take turns, so that a few measure what all do.
+
+    Parameters
+    ----------
+    limit:
+        None takes all, in their own order.
+    place:
+        Position of an example, or of those that belong together, in its part.
+    """
+    return examples if limit is None else sorted(examples, key=place)[:limit]
 
 
 def as_spec(target: object) -> BenchmarkSpec:
@@ -243,7 +267,7 @@ def declared_spec(name: str) -> BenchmarkSpec | None:
 def _declared(benchmark: Benchmark | type[Benchmark]) -> dict[str, Any]:
     names = (
         *("data", "packages", "headline", "paper", "prompt_texts", "templated"),
-        *("uses_grader", "reads_prompts"),
+        *("uses_grader", "reads_prompts", "runs_code"),
     )
     # In a class with slots, a field is a descriptor that has no value.
     values = {name: getattr(benchmark, name) for name in names}

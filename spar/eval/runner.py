@@ -18,7 +18,7 @@ from typing import Any
 
 from spar.config import FREE, EvalConfig
 from spar.errors import SparError, UsageError, did_you_mean
-from spar.eval.benchmark import Benchmark, declared_spec
+from spar.eval.benchmark import PYTHON, Benchmark, declared_spec
 from spar.eval.datasets.first_use import fetch_absent
 from spar.eval.datasets.local import open_data
 from spar.eval.external_answers.matching import fill_answers, match_answers, match_grader_replies
@@ -187,7 +187,7 @@ def open_benchmark(
     data += present(needed(benchmark.optional_data), config.data)
     config = config.model_copy(update={"benchmark": name, "data_digest": data_digest(data, config)})
     whole = _with_stored_ids(benchmark.load(config), directory)
-    examples = whole if benchmark.limits_itself else whole[: config.limit]
+    examples = whole if benchmark.limits_itself else benchmark.limited(whole, config.limit)
     _check_not_deleted(directory, config.responses, request)
     answers, grades = None, None
     notes = tuple(note for folder in data for note in folder.notes)
@@ -227,7 +227,7 @@ def open_benchmark(
 
 
 def _version(package: str) -> str:
-    if package == "python":
+    if package == PYTHON:
         return platform.python_version()
     try:
         return version(package)

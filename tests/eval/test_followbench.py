@@ -73,6 +73,16 @@ ROWS = [
     *(row("content", 14, level, "E2E", "right") for level in range(1, 6)),
     *(row("example", 7, level, "example", "{answer}") for level in range(1, 6)),
 ]
+
+
+def test_a_limit_takes_a_group_of_each_file_in_turn() -> None:
+    """Its levels stay together."""
+    rows = [row(file, group, level) for file in "ab" for group in (1, 2) for level in range(1, 6)]
+    groups = [(each.meta["file"], each.meta["group"]) for each in FollowBench().limited(rows, 12)]
+    assert groups == [*[("a", 1)] * 5, *[("b", 1)] * 5, *[("a", 2)] * 2]
+    assert FollowBench().limited(rows, None) == rows
+
+
 TEXTS: dict[str, str | None] = {
     **{f"content/1/{level}": f"answer {level}" for level in range(1, 6)},
     **{f"content/14/{level}": "wrong" if level == 4 else "right" for level in range(1, 6)},

@@ -195,6 +195,18 @@ def test_absent_judgements_are_wrong_and_counted(three_pairs: None) -> None:
     assert scored.counts == {"undecided": 0, "unjudged": 0, "absent": 1}
 
 
+@pytest.mark.parametrize("benchmark", [Pointwise(), Pairwise()], ids=["outputs", "pairs"])
+def test_a_limit_takes_a_pair_of_each_subset_in_turn(
+    three_pairs: None, benchmark: Pointwise | Pairwise
+) -> None:
+    """So that a part measures what the whole does; a larger limit takes those of a smaller one too."""
+    examples = benchmark.load(EvalConfig())
+    pairs = [prompt.meta["pair"] for prompt in benchmark.limited(examples, 5)]
+    assert pairs == ["Natural/0", "Natural/0", "GPTOut/0", "GPTOut/0", "Natural/1"]
+    assert benchmark.limited(examples, 3) == benchmark.limited(examples, 5)[:3]
+    assert benchmark.limited(examples, None) == examples
+
+
 def test_only_the_examples_asked_for_are_counted(three_pairs: None) -> None:
     """An earlier run without a limit has left more trees."""
     examples = Pointwise().load(EvalConfig())

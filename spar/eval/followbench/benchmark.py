@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict
 from spar.config import EvalConfig
 from spar.errors import UsageError
 from spar.eval import paper
-from spar.eval.benchmark import Answer, Benchmark, JobOutputs, JobRunner
+from spar.eval.benchmark import Answer, Benchmark, JobOutputs, JobRunner, in_turns
 from spar.eval.datasets.local import DataFolder, open_data
 from spar.eval.followbench import dataset, metrics
 from spar.eval.followbench.judge import comparable, conversation, graded_answer, job, last_line
@@ -78,6 +78,10 @@ class FollowBench(Benchmark):
     def load(self, config: EvalConfig) -> list[Prompt]:
         """All 820 scored instructions."""
         return dataset.prompts(open_data("followbench", config.data))
+
+    def limited(self, examples: Sequence[Prompt], limit: int | None) -> Sequence[Prompt]:
+        """A group of each file in turn."""
+        return in_turns(examples, limit, lambda prompt: prompt.meta["group"])
 
     async def grade(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
         """Have the grader judge the answers that no rule scores."""

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from spar.config import EvalConfig
 from spar.errors import UsageError
 from spar.eval import paper
-from spar.eval.benchmark import ANSWERS, Answer, Benchmark, JobOutputs, JobRunner
+from spar.eval.benchmark import ANSWERS, PYTHON, Answer, Benchmark, JobOutputs, JobRunner
 from spar.eval.datasets.local import DataFolder, open_data
 from spar.eval.humaneval.program import solutions
 from spar.infer.roles import Actor, Roles
@@ -64,7 +64,8 @@ class HumanEval(Benchmark):
     """Resource limits of each program."""
     options = HumanEvalOptions
     data = ("humaneval",)
-    packages = ("python",)
+    packages = (PYTHON,)
+    runs_code = True
     paper = paper.HUMANEVAL
 
     @staticmethod

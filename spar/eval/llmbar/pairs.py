@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from spar.errors import UsageError
 from spar.eval.datasets.local import open_data
+from spar.types import Prompt
 
 DATA = "llmbar"
 """The data set's name."""
@@ -60,6 +61,11 @@ def read_pairs(data: str = "") -> Iterator[Pair]:
                 )
             outputs = (row["output_1"], row["output_2"])
             yield Pair(f"{subset}/{index}", subset, row["input"], outputs, row["label"])
+
+
+def place_of(prompt: Prompt) -> int:
+    """Position of an example's pair in its subset's file."""
+    return int(prompt.meta["pair"].rpartition("/")[2])
 
 
 def subset_means(*names: str) -> dict[str, tuple[str, ...]]:

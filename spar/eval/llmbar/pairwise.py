@@ -17,9 +17,9 @@ from functools import cache
 from importlib.resources import files
 
 from spar.config import EvalConfig
-from spar.eval.benchmark import ANSWERS, Answer, Benchmark, JobOutputs, JobRunner
+from spar.eval.benchmark import ANSWERS, Answer, Benchmark, JobOutputs, JobRunner, in_turns
 from spar.eval.given_responses import GREEDY
-from spar.eval.llmbar.pairs import DATA, Pair, read_pairs, subset_means
+from spar.eval.llmbar.pairs import DATA, Pair, place_of, read_pairs, subset_means
 from spar.infer.roles import Actor, Roles
 from spar.record.evaluation import Example, Scored, Verdict
 from spar.run.job import Job
@@ -48,6 +48,10 @@ class Pairwise(Benchmark):
     def load(self, config: EvalConfig) -> list[Prompt]:
         """Every pair in both orders, with ids such as `Natural/17/swapped`."""
         return [prompt for pair in read_pairs(config.data) for prompt in _prompts(pair)]
+
+    def limited(self, examples: Sequence[Prompt], limit: int | None) -> Sequence[Prompt]:
+        """A pair of each subset in turn."""
+        return in_turns(examples, limit, place_of)
 
     async def respond(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
         """Let the judge's model make each comparison once."""

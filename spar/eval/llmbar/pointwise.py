@@ -17,7 +17,7 @@ from typing import ClassVar
 
 from spar.config import EvalConfig
 from spar.eval import paper
-from spar.eval.benchmark import ANSWERS, Answer, Benchmark, JobOutputs, JobRunner
+from spar.eval.benchmark import ANSWERS, Answer, Benchmark, JobOutputs, JobRunner, in_turns
 from spar.eval.datasets.local import DataFolder
 from spar.eval.given_responses import (
     RESPONSE,
@@ -28,7 +28,7 @@ from spar.eval.given_responses import (
     majority,
     read_verdict,
 )
-from spar.eval.llmbar.pairs import DATA, SUBSETS, Pair, read_pairs, subset_means
+from spar.eval.llmbar.pairs import DATA, SUBSETS, Pair, place_of, read_pairs, subset_means
 from spar.eval.paper import PaperTable
 from spar.infer.roles import Roles
 from spar.record.evaluation import Example, Scored, Share, Verdict
@@ -54,6 +54,10 @@ class Pointwise(Benchmark):
     def load(self, config: EvalConfig) -> list[Prompt]:
         """Both outputs of every pair, with ids such as `Natural/17/1`."""
         return [prompt for pair in read_pairs(config.data) for prompt in _prompts(pair)]
+
+    def limited(self, examples: Sequence[Prompt], limit: int | None) -> Sequence[Prompt]:
+        """A pair of each subset in turn."""
+        return in_turns(examples, limit, place_of)
 
     async def respond(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
         """Judge every output; the only node of each tree is the output with its judgement."""
