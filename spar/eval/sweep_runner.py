@@ -40,7 +40,7 @@ from spar.infer.response_cache import FROM_CACHE
 from spar.infer.strategy import SearchConfig
 from spar.listener import Listener
 from spar.manifest import config_digest
-from spar.record.evaluation import Results, writing
+from spar.record.evaluation import Results, read_examples, writing
 from spar.run.build import make_manifest, search_settings
 from spar.run.engine_pool import EnginePool
 from spar.run.job import Job
@@ -122,6 +122,7 @@ async def sweep(
             replayed=counts[point],
             steps=await job.steps(_answering(benchmark)),
             timed=not config.response_cache and point.strategy not in untimed,
+            passed={each.id: each.passed for each in read_examples(benchmark.outputs.directory)},
         )
         for point, result, benchmark, job in zip(points, results, opened, jobs, strict=True)
     ]

@@ -2,15 +2,17 @@
 
 Accuracy is the benchmark's headline metric with its standard error. Nodes, calls, generated tokens, seconds and
 dependent steps are means over the prompts; they are the cost of the answers, without that of grading. Optimism is
-what the judge believed minus the truth: the share of solved prompts less the accuracy.
+what the judge believed minus the truth: the share of solved prompts less the share of answers that pass as a whole.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from statistics import fmean
+from types import MappingProxyType
 
 from spar.errors import UsageError
 from spar.eval.benchmark import declared_spec
@@ -48,7 +50,8 @@ class Row:
     steps: float | None = None
     """Requests that had to wait for one another (`spar.infer.replay.dependent_steps`); None where no tree tells."""
     optimism: float | None = None
-    """`solved` minus `value`; None where no judge chose or the metric is no share."""
+    """`solved` minus the share whose answer passes as a whole (`Example.passed`), over the prompts of which the benchmark says it; None
+    where it says it of none, or where no judge chose."""
     unit: str = ""
     """The metric's unit; "" for a fraction."""
 
@@ -86,8 +89,16 @@ def row(
     replayed: int = 0,
     steps: float | None = None,
     timed: bool = True,
+    passed: Mapping[str, bool | None] = MappingProxyType({}),
 ) -> Row:
-    """The row of a point; trees are streamed, and their seconds count where they are `timed`."""
+    """The row of a point; trees are streamed, and their seconds count where they are `timed`.
+
+    Parameters
+    ----------
+    passed:
+        Prompt id to whether the answer passes as a whole, None where the benchmark does not say.
+    """
+    optimism: list[int] = []
     count, nodes, calls, tokens, solved, seconds = 0, 0, 0, 0, 0, 0.0
     for tree in trees:
         usage = tree.usage
@@ -97,9 +108,11 @@ def row(
         tokens += usage.completion_tokens
         solved += tree.solved
         seconds += tree.seconds
+        truth = passed.get(tree.prompt.id)
+        if truth is not None:
+            optimism.append(tree.solved - truth)
     name, each = headline(results, metric), 1 / max(count, 1)
     shown = results.metrics[name]
-    is_share = solved > 0 and name not in results.units
     return Row(
         strategy=point.strategy,
         budget=point.budget,
@@ -116,7 +129,7 @@ def row(
         prompts=count,
         replayed=min(replayed, count),
         steps=steps,
-        optimism=round(solved * each - shown.value, 12) + 0.0 if is_share else None,
+        optimism=fmean(optimism) if solved and optimism else None,
         unit=results.units.get(name, ""),
     )
 
@@ -150,7 +163,7 @@ def markdown(title: str, rows: Sequence[Row], facts: Sequence[str]) -> str:
         + (" and seconds" if timed else "")
         + " are means per prompt",
         "- steps: requests that had to wait for one another, however many the engine runs at once",
-        "- optimism: what the judge believes minus the truth, solved less accuracy",
+        "- optimism: what the judge believes minus the truth: solved, less the share of answers that pass as a whole",
         *(
             _SECONDS
             if timed

@@ -79,11 +79,17 @@ class IterationHealth:
 
     @property
     def optimism(self) -> float | None:
-        """Share of drafts that the judge passes less the share that programs pass; None where either is unknown."""
+        """Share of the drafts that the judge passes less the share that programs pass; None where none has both verdicts.
+
+        Loops of earlier versions stored no difference; theirs is known where both verdicts are there for every draft.
+        """
         drafts = self.drafts
-        if drafts is None or drafts.passed_share is None or drafts.true_share is None:
+        if drafts is None or drafts.optimism is not None:
+            return drafts and drafts.optimism
+        if drafts.passed_share is None or drafts.true_share is None:
             return None
-        return drafts.passed_share - drafts.true_share
+        whole = drafts.judged == drafts.checked == drafts.drafts
+        return drafts.passed_share - drafts.true_share if whole else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -251,6 +251,8 @@ class DraftMeasures(Record):
     """Share of these that meet every constraint."""
     right_share: float | None
     """Share of the judged ones among these on which the judge agrees with the programs; a tie of votes is wrong."""
+    optimism: float | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Share of the judged ones among these that pass the gate, less the share of them that meet every constraint."""
 
 
 class BuildReport(DatasetReport):

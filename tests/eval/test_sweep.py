@@ -359,7 +359,10 @@ async def test_a_row_sums_up_a_run() -> None:
         tree.model_copy(update={"seconds": second, "stop": stop})
         for tree, second, stop in zip(made, (1.0, 2.0), ("solved", "budget"), strict=True)
     ]
-    found = row(Point("iterative", 2, 3), results(), iter(made), replayed=1, steps=4.0)
+    passed = {PROMPTS[0].id: False, PROMPTS[1].id: None}  # of the second nobody says
+    found = row(
+        Point("iterative", 2, 3), results(), iter(made), replayed=1, steps=4.0, passed=passed
+    )
     tokens = sum(tree.usage.completion_tokens for tree in made) / 2
     assert found == Row(
         strategy="iterative",
@@ -377,8 +380,25 @@ async def test_a_row_sums_up_a_run() -> None:
         prompts=2,
         replayed=1,
         steps=4.0,
-        optimism=-0.25,
+        optimism=1.0,
     )
+
+
+async def test_optimism_is_the_judges_view_less_what_passes() -> None:
+    """Of the same prompts, whatever the headline metric counts; none where the benchmark says of no answer that it passes."""
+    roles = real_roles(FakeEngine(World(yes=1.0)))
+    made = [await run_search(one, roles, make_settings("bfs")) for one in PROMPTS[:2]]
+    first, second = (prompt.id for prompt in PROMPTS[:2])
+    for passed, optimism in (
+        ({first: True, second: True}, 0.0),
+        ({first: True, second: False}, 0.5),
+        ({first: None, second: None}, None),
+        ({}, None),
+    ):
+        found = row(Point("bfs", 2, 3), results(), made, passed=passed)
+        assert (found.solved, found.optimism) == (1.0, optimism)
+    unjudged = [tree.model_copy(update={"stop": "exhausted"}) for tree in made]
+    assert row(Point("bfs", 2, 3), results(), unjudged, passed={first: True}).optimism is None
 
 
 def point(strategy: str, budget: int, value: float, **changes: Any) -> Row:

@@ -80,6 +80,23 @@ def test_a_judge_is_held_against_the_programs() -> None:
     assert measures.mean_words == pytest.approx((3 + 4 + 3 + 4 + 1 + 1) / 6)
 
 
+def test_optimism_compares_the_judge_and_the_programs_on_the_same_drafts() -> None:
+    """A judge that is never wrong has none, however many prompts programs cannot check."""
+    counter = DraftCounter()
+    counter.add(checkable(("The fox, it sees.", 0), ("The owl, it sees.", 0)))
+    counter.add(make_tree((None, 5), (None, 5)))
+    measures = counter.measures(set())
+    assert measures is not None
+    assert (measures.passed_share, measures.true_share, measures.optimism) == (0.5, 0.0, 0.0)
+    counter.add(checkable(("The fox, it sees.", 5), ("The owl, it sees.", 5)))
+    measures = counter.measures(set())
+    assert measures is not None and measures.optimism == 0.5
+    earlier = health(1)  # without a stored difference
+    assert earlier.optimism == 0.0
+    assert health(1, checked=10).optimism is None
+    assert health(1, checked=10, optimism=0.25).optimism == 0.25
+
+
 def test_what_programs_found_is_not_checked_again() -> None:
     """Their findings in a judgement are the truth, also for prompts that cannot be checked here."""
     tree = verified(make_tree((None, 0), (None, 0)), 3, 2)

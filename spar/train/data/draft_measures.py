@@ -22,6 +22,7 @@ class DraftCounter:
     passed: list[bool] = field(default_factory=list)
     true: list[bool] = field(default_factory=list)
     right: list[bool] = field(default_factory=list)
+    optimism: list[int] = field(default_factory=list)
 
     def add(self, tree: SearchTree) -> None:
         """Count the drafts of a prompt."""
@@ -40,9 +41,11 @@ class DraftCounter:
             if node.judgement is None:
                 continue
             self.scores.append(node.score)
-            self.passed.append(node.judgement.passed(tree.gate))
+            passed = node.judgement.passed(tree.gate)
+            self.passed.append(passed)
             if truth is not None:
                 self.right.append(node.judgement.verdict is truth)
+                self.optimism.append(passed - truth)
 
     def measures(self, usable: Collection[str]) -> DraftMeasures | None:
         """The statistics so far; None without a draft.
@@ -66,6 +69,7 @@ class DraftCounter:
             checked=len(self.true),
             true_share=_mean(self.true),
             right_share=_mean(self.right),
+            optimism=_mean(self.optimism),
         )
 
 
