@@ -9,7 +9,7 @@ a constraint of nano-if, any other with IFEval's types one of these; both only w
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from spar.conversations import REPLY
@@ -93,8 +93,7 @@ def _harder_nano(prompt: Prompt, rng: random.Random) -> Prompt | None:
     task = harder_task(Task(prompt.messages[-1].content, constraints), rng)
     if task is None:
         return None
-    added = {each.id: each.kwargs for each in task.constraints}
-    return _with(prompt, task.text, added)
+    return _with(prompt, task.text, [(each.id, each.kwargs) for each in task.constraints])
 
 
 def _harder_checkable(prompt: Prompt, rng: random.Random) -> Prompt | None:
@@ -110,7 +109,7 @@ def _harder_checkable(prompt: Prompt, rng: random.Random) -> Prompt | None:
         constraints = [*given, CONSTRAINT_TYPES[kind].draw(context)]
         if objection(constraints, text):
             continue
-        arguments = {each.id: each.arguments for each in constraints}
+        arguments = [(each.id, each.arguments) for each in constraints]
         harder = _with(prompt, f"{text} {word(constraints[-1], rng)}", arguments)
         proof = witness(constraints, lambda answer, of=harder: bool(passes(answer, of)))  # type: ignore[misc]
         if proof is not None:
@@ -125,11 +124,13 @@ def _words_of(constraints: Iterable[Constraint]) -> set[str]:
     return {word for words in listed for word in words if isinstance(word, str)}
 
 
-def _with(prompt: Prompt, text: str, arguments: Mapping[str, Mapping[str, object]]) -> Prompt:
+def _with(
+    prompt: Prompt, text: str, constraints: Sequence[tuple[str, Mapping[str, object]]]
+) -> Prompt:
     last = prompt.messages[-1].model_copy(update={"content": text})
     meta = {name: value for name, value in prompt.meta.items() if name != REPLY} | {
-        INSTRUCTIONS: list(arguments),
-        ARGUMENTS: [dict(each) for each in arguments.values()],
+        INSTRUCTIONS: [id_ for id_, _ in constraints],
+        ARGUMENTS: [dict(arguments) for _, arguments in constraints],
         EASIER: prompt.id,
     }
     return prompt.model_copy(update={"messages": (*prompt.messages[:-1], last), "meta": meta})

@@ -90,6 +90,20 @@ def test_a_prompt_of_ifeval_gets_a_constraint_that_goes_with_its_own() -> None:
     assert passes(harder.meta["output"], harder) is True
 
 
+@pytest.mark.usefixtures("nltk_data")
+@requires("lm_eval")
+def test_a_harder_prompt_keeps_two_constraints_of_one_type() -> None:
+    """Neither of two lists of forbidden words is lost."""
+    words = [{"forbidden_words": ["zebra"]}, {"forbidden_words": ["quartz"]}]
+    kind = "keywords:forbidden_words"
+    meta = {"instruction_id_list": [kind, kind], "kwargs": words}
+    prompt = make_prompt("Describe a red kite.", "p").model_copy(update={"meta": meta})
+    harder = next(filter(None, (make_harder(prompt, seed) for seed in range(20))))
+    found = constraints_of(harder)
+    assert [*found[:2]] == [(kind, each) for each in words] and len(found) == 3
+    assert passes("A zebra.", harder) is False and passes(harder.meta["output"], harder) is True
+
+
 def test_a_loop_takes_harder_prompts_up(tmp_path: Path) -> None:
     """From iteration 2 on: first the harder ones, then the next ones of the file, as many as ever."""
     config = load_train("nano", {"iterations": 2, "prompts_per_iteration": 6}, ["harder.share=0.5"])
