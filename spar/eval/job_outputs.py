@@ -58,6 +58,8 @@ class RunOutputs(TreeOutputs):
     external_grades: Mapping[str, tuple[str, ...]] | None = None
 
     def trees(self, job: str) -> Iterator[SearchTree]:
-        """The trees of a job, of several of one prompt the last; none if it was not run."""
+        """The trees of a job, of several of one prompt the last; none if it was not run, or if a file is in its place."""
+        if job == GRADES and self.external_grades is not None:
+            return iter(())
         path = self.directory / job / TREES
         return last_trees(path) if path.is_file() else iter(())

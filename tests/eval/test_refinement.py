@@ -14,16 +14,17 @@ from spar.cli.app import app
 from spar.config import EvalConfig
 from spar.errors import UsageError
 from spar.eval.benchmark import ANSWERS, GRADES
-from spar.eval.refinement import DRAFTS, Refinement, answer_node, verify
+from spar.eval.job_outputs import RunOutputs
+from spar.eval.refinement import DRAFTS, Refinement, _grades, answer_node, verify
 from spar.eval.statistics import metrics
 from spar.infer.engine import Request
 from spar.infer.engines.fake import FakeEngine
 from spar.manifest import Manifest
 from spar.record.evaluation import Scored
 from spar.store import RunStore, read_trees
-from spar.types import Prompt, SearchTree
+from spar.types import Node, Prompt, SearchTree
 from tests.eval.memory import MemoryJobRunner
-from tests.fakes import MUTE, NO, World, kind_of, make_prompt, make_root, refined
+from tests.fakes import MUTE, NO, World, kind_of, make_judgement, make_prompt, make_root, refined
 
 WORDS = {"instruction_id_list": ["nano:exact_words"], "kwargs": [{"num_words": 2}]}
 RIGHT = "both words"
@@ -113,6 +114,25 @@ def test_stored_grades_are_read(failing: str) -> None:
     runner = run(FakeEngine(mender), responses=failing)
     runner.outputs.external_grades = {"w": ("Final Judgement: Yes",), "x": ("perhaps",)}
     assert metrics(scored(runner))["acc_grader"].value == 0.5
+
+
+def test_a_file_of_grades_comes_before_those_of_an_earlier_start(tmp_path: Path) -> None:
+    """As it does for FollowBench."""
+    outputs = RunOutputs(tmp_path, None, {"w": ("Final Judgement: Yes",)})
+    node = Node(id=0, parent=None, depth=0, response="r", judgement=make_judgement(0))
+    said = SearchTree(
+        prompt=make_prompt("Say hi.", "w"),
+        strategy="greedy",
+        config="",
+        nodes=(node,),
+        selected=0,
+        stop="exhausted",
+    )
+    with RunStore.open(tmp_path / GRADES, Manifest(spar_version="0", config={})) as store:
+        store.append(said)
+    assert [*RunOutputs(tmp_path).trees(GRADES)] == [said]
+    assert [*outputs.trees(GRADES)] == []
+    assert _grades(outputs) == {"w": True} and _grades(RunOutputs(tmp_path)) == {"w": False}
 
 
 def test_greedy_answers_with_its_one_refinement(failing: str) -> None:
