@@ -308,7 +308,7 @@ def _forbidden(text: str, *, forbidden_words: Sequence[str]) -> bool:
 
 
 def _frequency(text: str, *, keyword: str, frequency: int, relation: str) -> bool:
-    return _compare(len(re.findall(keyword, text, re.IGNORECASE)), relation, frequency)
+    return _compare(len(re.findall(keyword.strip(), text, re.IGNORECASE)), relation, frequency)
 
 
 def _ends_with(text: str, *, end_phrase: str) -> bool:

@@ -78,6 +78,12 @@ def nltk_data() -> Iterator[None]:
             "fox fox",
             "fox",
         ),
+        (
+            "keywords:frequency",
+            {"keyword": " fox ", "frequency": 2, "relation": "at least"},
+            "A fox, a fox.",
+            "a fox",
+        ),
         ("startend:end_checker", {"end_phrase": "The end."}, '"so: THE END."', "The end. No."),
         ("startend:quotation", {}, '"yes"', '"'),
         ("change_case:english_capital", {}, "ALL CAPS 1", "All caps"),
