@@ -17,8 +17,6 @@ from spar.train.stage import Stage
 CHECKPOINT_BYTES: Mapping[int, int] = {0: 12, 1: 16, 2: 16, 3: 14}
 """ZeRO stage to the bytes of a trained parameter in a checkpoint: fp32 weight and two moments, and with DeepSpeed
 the bf16 weights, once as a model and below stage 3 once more. Measured on the embedded model."""
-QLORA_BYTES = 6
-"""The same where adapters and moments are in bf16."""
 CHECKPOINTS = 3
 """The two that stay, and the one that is being written."""
 
@@ -95,8 +93,6 @@ def model_bytes(settings: TrainerSettings, size: ModelSize) -> int:
 
 def checkpoint_bytes(settings: TrainerSettings, size: ModelSize) -> int:
     """Bytes of a checkpoint, which holds only the adapters where these are trained."""
-    if settings.method == "qlora":
-        return adapter_parameters(settings, size) * QLORA_BYTES
     full = settings.method == "full"
     parameters = size.parameters if full else adapter_parameters(settings, size)
     return parameters * CHECKPOINT_BYTES[Zero.from_config(settings.deepspeed).stage]

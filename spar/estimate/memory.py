@@ -30,8 +30,6 @@ from spar.train.settings import DpoSettings, TrainerSettings
 
 STATES = 16
 """Bytes of fp32 weight, gradient and both moments of AdamW."""
-ADAPTER_IN_16_BITS = 8
-"""Bytes of a QLoRA adapter's parameter: TRL holds it, its gradient and its moments in bf16."""
 FOUR_BITS = (4 + 0.127) / 8
 """Bytes of a parameter in 4 bits with doubly quantized constants (QLoRA, section 3)."""
 
@@ -184,7 +182,7 @@ def _adapters(
 ) -> MemoryNeed:
     trained = adapter_parameters(settings, size)
     if settings.method == "qlora":
-        return MemoryNeed(trained * ADAPTER_IN_16_BITS)
+        return MemoryNeed(trained * STATES)  # they are in fp32, whatever TRL loads them in
     return _states(zero, trained, width, processes)
 
 
