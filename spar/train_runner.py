@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -38,6 +39,8 @@ from spar.run.resolve import check_combination, check_folders, loaded_models
 from spar.stage_processes import stage_processes
 from spar.store import LOCK, MANIFEST
 from spar.train.changeable import FREE
+from spar.train.data.backtranslation import read_input
+from spar.train.data.functions import instruction_prompts
 from spar.train.loop import loop_pipeline
 from spar.train.loop_stages import Models, models_after
 from spar.train.pipeline import (
@@ -301,9 +304,15 @@ def _check(config: TrainConfig) -> int | None:
         )
     check_combination(decode)
     check_folders(decode)
+    _read_files(config)
     if config.functions is not None:
         if config.functions.writer == "model":
             require_permission("a loop with functions")
+        elif config.functions.instructions:
+            raise UsageError(
+                f"functions.instructions={config.functions.instructions}: functions.writer=program knows nano-if's instructions "
+                "alone; leave it out, or set functions.writer=model"
+            )
         return config.functions.num_instructions * config.functions.queries
     if config.judge_pairs:
         judge_conversation(decode)
@@ -331,6 +340,21 @@ def _check(config: TrainConfig) -> int | None:
     return sum(
         1 for _ in (with_references(prompts, config.references) if needs_replies else prompts)
     )
+
+
+def _read_files(config: TrainConfig) -> None:
+    """Read what later stages are made of to its end; raises `UsageError` where a file is missing or malformed."""
+    read: list[Iterable[object]] = []
+    if config.functions is not None:
+        read.append(instruction_prompts(config.functions))
+        if config.prompts:
+            read.append(read_prompts(config.prompts, prompt_field=config.prompt_field))
+    if config.backtranslation is not None:
+        read.append(read_input(config.backtranslation))
+    if config.references:
+        read.append(with_references((), config.references))
+    for rows in read:
+        deque(rows, maxlen=0)
 
 
 def _num_made(config: TrainConfig) -> int:

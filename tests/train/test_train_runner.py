@@ -18,6 +18,7 @@ from spar.train.pipeline import StageSelection
 from spar.train.recipe import load_train, with_changes
 from spar.train.stage import Stage
 from spar.train_runner import plan_train, read_result, train
+from spar.verification_functions import PERMISSION
 from tests.fakes import Notes
 from tests.train.test_loop import Script, script
 
@@ -110,6 +111,43 @@ def test_wrong_settings_of_made_prompts_name_their_section(setting: str, tmp_pat
     """They are those of another command, whose flags nobody gave here."""
     config = load_train("smollm2", {}, [setting])
     with pytest.raises(UsageError, match=r"^checkable, the settings of the loop's prompts: "):
+        plan_train(config, out=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "change"),
+    [
+        ("autoif", "prompts=absent.jsonl"),
+        ("humpback", "backtranslation.texts=absent.txt"),
+        ("humpback", "backtranslation.seeds=absent.jsonl"),
+        ("spin", "references=absent.jsonl"),
+    ],
+)
+def test_files_of_later_stages_are_read_before_the_first(
+    recipe: str, change: str, tmp_path: Path
+) -> None:
+    """A file that is missing, or has a row that cannot be used."""
+    path = tmp_path / change.partition("=")[2]
+    config = load_train(recipe, {}, [change.replace(path.name, str(path))])
+    with pytest.raises(UsageError, match=path.name):
+        plan_train(config, out=tmp_path / "run")
+    path.write_text("[1]\n")
+    if path.suffix == ".jsonl":
+        with pytest.raises(UsageError, match=path.name):
+            plan_train(config, out=tmp_path / "run")
+
+
+def test_a_file_of_instructions_is_read_if_a_model_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A missing one is an error before anything runs; where a program writes it is refused, not ignored."""
+    file = "functions.instructions=absent.txt"
+    config = load_train("autoif", {}, [file])
+    with pytest.raises(UsageError, match=r"absent\.txt: functions\.writer=program"):
+        plan_train(config, out=tmp_path / "run")
+    monkeypatch.setenv(PERMISSION, "1")
+    config = load_train("autoif", {}, [file, "functions.writer=model"])
+    with pytest.raises(UsageError, match=r"absent\.txt"):
         plan_train(config, out=tmp_path / "run")
 
 

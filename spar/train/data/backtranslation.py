@@ -19,7 +19,7 @@ from spar.record.training_data import Answer, is_encodable
 from spar.rows.read import read_texts
 from spar.store import read_trees
 from spar.templates import read_template, render, transcript
-from spar.train.backtranslation import TextsSpec
+from spar.train.backtranslation import BacktranslationSettings, TextsSpec
 from spar.train.data.export import write_lines
 from spar.train.references import with_references
 from spar.train.stage_runner import write_prompts
@@ -67,6 +67,14 @@ def labelled_prompts(run: Path) -> Iterator[Prompt]:
                 source=SOURCE,
                 meta={REPLY: tree.prompt.meta[REPLY]},
             )
+
+
+def read_input(settings: BacktranslationSettings) -> Iterator[object]:
+    """The texts and seed conversations of the files; raises `UsageError` where one is missing or malformed."""
+    if settings.texts:
+        yield from read_texts(settings.texts, TEXT)
+    if settings.seeds:
+        yield from with_references(read_prompts(settings.seeds))
 
 
 def _texts(spec: TextsSpec) -> Iterator[str]:
