@@ -81,6 +81,11 @@ def allow_code_execution() -> None:
     os.environ[PERMISSION] = "1"
 
 
+def is_code_allowed() -> bool:
+    """Whether code that a model wrote may run."""
+    return os.environ.get(PERMISSION) == "1"
+
+
 def require_permission(what: str) -> None:
     """Raise `UsageError` unless code that a model wrote may run.
 
@@ -89,7 +94,7 @@ def require_permission(what: str) -> None:
     what:
         What runs it, for the message.
     """
-    if os.environ.get(PERMISSION) != "1":
+    if not is_code_allowed():
         raise UsageError(
             f"{what} runs functions that a model wrote, on this machine; allow it with {PERMISSION}=1 in the environment, "
             "or --allow-code-execution of spar eval, sweep and train (a child process with limits runs them, but for a model that you do not trust use a container as well)"

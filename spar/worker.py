@@ -268,10 +268,13 @@ async def _evaluate(
 ) -> Results:
     from spar.eval.runner import EvalRequest, evaluate
     from spar.record.evaluation import read_results
+    from spar.verification_functions import is_code_allowed
 
     done = spec.done_file(item)
     if not done.exists():
-        request = EvalRequest((item.benchmark,), out=done.parent)
+        request = EvalRequest(
+            (item.benchmark,), out=done.parent, allow_code_execution=is_code_allowed()
+        )
         await pool.suit(item.config, listener.note)
         _, error = await evaluate(item.config, request, listener, pool)
         if error is not None:

@@ -17,10 +17,10 @@ from spar.config import DecodeConfig, EvalConfig
 from spar.embedded import CHECKPOINT
 from spar.errors import SparError, UsageError, install_command
 from spar.estimate.memory import Zero
-from spar.eval.benchmark import declared_spec
+from spar.eval.benchmark import PYTHON, declared_spec
 from spar.eval.datasets import seed_prompts
-from spar.eval.datasets.download import missing as missing_files
-from spar.eval.datasets.registry import data_set
+from spar.eval.datasets.local import open_data
+from spar.eval.needed_data import data_of
 from spar.hardware import has_package, is_installed
 from spar.models.folders import is_known, local_model
 from spar.offline import is_offline
@@ -38,6 +38,7 @@ from spar.train.specs import (
 )
 from spar.train.stage import Stage
 from spar.types import Role
+from spar.verification_functions import is_code_allowed
 
 _HUB_SECONDS = 5.0
 _TRAINING = ("torch", "transformers", "trl", "datasets")
@@ -117,16 +118,19 @@ def _benchmark(name: str, config: EvalConfig) -> Iterator[str]:
     if spec is None:
         return
     for package in spec.packages:
-        if not is_installed(package):
+        if package != PYTHON and not is_installed(package):
             yield f"the package {package!r}, for benchmark {name!r}: {install_command('eval')}"
-    needed = () if config.prompts and spec.reads_prompts else spec.data
-    yield from _data(needed, config.data, f"benchmark {name!r}")
+    if spec.runs_code and not is_code_allowed():
+        yield f"permission to run the code that a model writes, for benchmark {name!r}: --allow-code-execution"
+    yield from _data(data_of(spec, config), config.data, f"benchmark {name!r}")
 
 
 def _data(names: Sequence[str], folder: str, what: str) -> Iterator[str]:
     for name in names:
-        if missing_files(data_set(name), folder):
-            yield f"the data {name!r} of {what}: run spar data fetch {name}"
+        try:
+            open_data(name, folder)
+        except UsageError as error:
+            yield f"the data {name!r} of {what}: {error}"
 
 
 def _packages(names: Sequence[str], extra: str, what: str) -> Iterator[str]:

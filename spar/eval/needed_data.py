@@ -9,13 +9,13 @@ from pathlib import Path
 
 from spar.config import EvalConfig
 from spar.errors import UsageError
-from spar.eval.benchmark import Benchmark
+from spar.eval.benchmark import Benchmark, BenchmarkSpec
 from spar.eval.datasets.local import DataFolder, open_data
 from spar.eval.external_answers.rows import answer_files
 from spar.nltk_folders import DATA_SETS, is_named
 
 
-def data_of(benchmark: Benchmark, config: EvalConfig) -> tuple[str, ...]:
+def data_of(benchmark: Benchmark | BenchmarkSpec, config: EvalConfig) -> tuple[str, ...]:
     """The data sets that a benchmark must have: none where its examples come from `--prompts`."""
     return () if config.prompts and benchmark.reads_prompts else needed(benchmark.data)
 

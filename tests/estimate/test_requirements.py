@@ -14,6 +14,10 @@ from spar.estimate import requirements
 from spar.estimate.requirements import check_requirements, missing_requirements
 from spar.train.loop import loop_pipeline
 from spar.train.recipe import load_train
+from spar.verification_functions import PERMISSION
+from tests.eval.conftest import data_root
+
+__all__ = ["data_root"]
 
 
 def missing(folder: Path, recipe: str, *changes: str) -> tuple[str, ...]:
@@ -30,6 +34,8 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(requirements, "_hub_model", lambda model: "")
     monkeypatch.setenv("SPAR_DATA", "/nowhere")
+    monkeypatch.delenv("NLTK_DATA", raising=False)
+    monkeypatch.delenv(PERMISSION, raising=False)
 
 
 @pytest.mark.usefixtures("bare")
@@ -68,6 +74,47 @@ def test_a_machine_with_everything_lacks_nothing(
     monkeypatch.setattr(requirements, "has_package", lambda name: True)
     assert missing(tmp_path / "run", "nano") == ()
     check_requirements(())
+
+
+@pytest.mark.data
+def test_data_that_an_evaluation_reads_is_not_missing(
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NLTK's own folder, a data set's own folder, and a file that differs from the original."""
+    own = tmp_path / "mine" / "ifeval"
+    shutil.copytree(data_root / "ifeval", own)
+    (file,) = own.glob("*.jsonl")
+    file.chmod(0o644)
+    file.write_bytes(file.read_bytes().replace(b"500", b"501"))
+    benchmark = "benchmarks=[{benchmark: ifeval}]"
+
+    def lines() -> list[str]:
+        found = missing(tmp_path / "run", "nano", benchmark, f"eval.data={own}")
+        return [line for line in found if "the data" in line]
+
+    monkeypatch.delenv("NLTK_DATA", raising=False)
+    assert [line.split("'")[1] for line in lines()] == ["nltk_data"]
+    monkeypatch.setenv("NLTK_DATA", str(data_root / "nltk_data"))
+    assert lines() == []
+    file.write_bytes(file.read_bytes()[:5000])
+    (line,) = lines()
+    assert "truncated" in line and "spar data fetch ifeval" in line
+
+
+def test_code_that_a_model_writes_needs_a_permission(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no package: the interpreter, which a benchmark names for its version, is there."""
+
+    def lines() -> list[str]:
+        found = missing(tmp_path / "run", "nano", "benchmarks=[{benchmark: humaneval}]")
+        return [line for line in found if "the data" not in line]
+
+    monkeypatch.delenv(PERMISSION, raising=False)
+    (line,) = lines()
+    assert line.startswith("permission") and "--allow-code-execution" in line
+    monkeypatch.setenv(PERMISSION, "1")
+    assert lines() == []
 
 
 @pytest.mark.usefixtures("bare")

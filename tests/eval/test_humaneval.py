@@ -20,7 +20,10 @@ from spar.infer.engines.fake import FakeEngine
 from spar.plugins import BENCHMARKS
 from spar.record.evaluation import Scored
 from spar.sandbox.sandbox import Limits, Program, run_program
+from spar.train.specs import EvalItem, EvalStageSpec
 from spar.types import Prompt, Usage
+from spar.verification_functions import PERMISSION
+from spar.worker import _evaluate_all
 from tests.eval.memory import MemoryJobRunner, MemoryOutputs
 
 HEAD = "from typing import List\n\n\ndef twice(n):\n    return n + n\n\n\n"
@@ -259,3 +262,19 @@ def test_all_functions(
     wrong = [one.id for one in scored.examples if one.passed != bool(share)]
     assert wrong == []
     assert metrics(scored)["pass@1"].value == share
+
+
+@pytest.mark.data
+async def test_a_loop_that_permits_code_evaluates_it(
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The permission of `spar train` reaches the evaluation; without it the item fails in the words of `spar eval`."""
+    config = EvalConfig(engine="fake", data=str(data_root), limit=1, benchmark="humaneval")
+    item = EvalItem(name="code", benchmark="humaneval", config=config)
+    spec = EvalStageSpec(out=str(tmp_path / "eval"), items=(item,))
+    monkeypatch.delenv(PERMISSION, raising=False)
+    scores, (error,) = await _evaluate_all(spec)
+    assert scores == {} and "--allow-code-execution" in str(error)
+    monkeypatch.setenv(PERMISSION, "1")
+    scores, errors = await _evaluate_all(spec)
+    assert errors == [] and scores["code"]["pass@1"]["value"] == 0.0
