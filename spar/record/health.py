@@ -84,10 +84,10 @@ class IterationHealth:
         Loops of earlier versions stored no difference; theirs is known where both verdicts are there for every draft.
         """
         drafts = self.drafts
-        if drafts is None or drafts.optimism is not None:
-            return drafts and drafts.optimism
-        if drafts.passed_share is None or drafts.true_share is None:
+        if drafts is None or drafts.passed_share is None or drafts.true_share is None:
             return None
+        if drafts.optimism is not None:
+            return drafts.optimism
         whole = drafts.judged == drafts.checked == drafts.drafts
         return drafts.passed_share - drafts.true_share if whole else None
 
