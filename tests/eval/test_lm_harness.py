@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from spar.errors import EngineError, RunStopped, UsageError
+from spar.errors import EngineError, PromptRefused, RunStopped, UsageError
 from spar.eval.benchmark import Answer, Benchmark
 from spar.eval.job_outputs import RunOutputs
 from spar.eval.lm_harness.benchmark import GSM8K, MMLU, TRIVIAQA, HarnessTask
 from spar.eval.lm_harness.extract import comparable
 from spar.eval.lm_harness.tasks import open_tasks
 from spar.eval.statistics import metrics
-from spar.infer.engine import Completion, Continuation, Request
+from spar.infer.engine import Completion, Continuation, Likelihood, Request
 from spar.infer.engines.fake import scripted_likelihood
 from spar.record.evaluation import Scored
 from spar.store import read_trees
@@ -110,6 +110,23 @@ def test_a_number_that_is_no_mean_is_lm_evals_as_it_stands(toys: str, tmp_path: 
     assert metric.stderr is None
     assert any(note.startswith("word_perplexity: lm-eval's number over 4") for note in scored.notes)
     assert all(example.passed is None for example in scored.examples)
+
+
+def test_a_number_that_is_no_mean_needs_every_likelihood(toys: str, tmp_path: Path) -> None:
+    """A text that a server refuses would count as a certain one, so there is no perplexity, and a note says why."""
+
+    class Refusing(CountingEngine):
+        async def score(self, continuations: Sequence[Continuation]) -> list[Likelihood]:
+            """Refuse one text."""
+            if any("number 2" in each.text for each in continuations):
+                raise PromptRefused("too long")
+            return await super().score(continuations)
+
+    scored, _ = run(HarnessTask("toy_text", folder=toys), tmp_path, Refusing())
+    assert values(scored) == {}
+    assert scored.counts["unanswered"] == 1
+    (note,) = [note for note in scored.notes if note.startswith("word_perplexity")]
+    assert "no model would score 1 of 4 documents, the first is toy_text/2" in note
 
 
 def test_replies_are_filtered_and_scored_by_the_task(toys: str, tmp_path: Path) -> None:

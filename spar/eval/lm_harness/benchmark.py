@@ -212,7 +212,9 @@ def _scored(
         facts: dict[str, Any] = {}
         if document is not None:
             facts[LOGPROBS] = [[one.text, one.logprob] for one in document.likelihoods]
-        found[name.removesuffix("#rolling")] = Answered(answer.text, answer.usage, facts)
+        found[name.removesuffix("#rolling")] = Answered(
+            answer.text, answer.usage, facts, is_unscored=answer.text is None
+        )
     return found
 
 

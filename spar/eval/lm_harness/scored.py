@@ -4,7 +4,7 @@
 out. Of a group, the plain name is the whole group's, and `acc/mmlu_stem` or `acc/mmlu_anatomy` are those
 of its parts, weighted as lm-eval does. Values are lm-eval's own: a metric that is a mean over documents
 is one here too, with the standard error over these documents; any other (a perplexity, say) is
-lm-eval's own number, without one.
+lm-eval's own number, without one, and is left out where a likelihood in it is missing.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ class Answered:
     usage: Usage = Usage()
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What else goes into its example."""
+    is_unscored: bool = False
+    """Whether its texts were to be scored, and no model would."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +195,12 @@ def _shares(
                     else 0.0
                 )
                 shares[document.id][column.name] = (float(right), 1.0)
+        elif unscored := [d.id for d in members if _answer(d, answered).is_unscored]:
+            # lm-eval's number has the stand-in of their likelihoods in it, which is that of a certain text.
+            notes.append(
+                f"{column.name} is left out: no model would score {len(unscored)} of {len(members)} documents, the first is "
+                f"{unscored[0]} (a text may be too long for a server)"
+            )
         else:
             shares[members[0].id][column.name] = (number, 1.0)
             notes.append(f"{column.name}: lm-eval's number over {len(members)} documents, no mean")
