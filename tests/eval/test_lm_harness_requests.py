@@ -337,6 +337,32 @@ async def test_a_template_without_a_systems_turn_gets_the_rest(tmp_path: Path) -
     role.file.close()
 
 
+async def test_conversations_of_one_document_each_get_the_template_arguments(
+    tmp_path: Path,
+) -> None:
+    """Where its contexts differ, too, as in WinoGrande; and each is sent once more without the system's turn."""
+    other = [TURNS[0], {"role": "user", "content": "How?"}]
+    contexts = [to_chat(TURNS), to_chat(other)]
+    (ask,) = likelihood_requests([text(c, " A", idx=i) for i, c in enumerate(contexts)])
+    sent: list[Any] = []
+
+    class Strict(FakeEngine):
+        async def score(self, continuations: Any) -> list[Likelihood]:
+            """Refuse the system's turns."""
+            sent.append(continuations)
+            if any(message.role == "system" for each in continuations for message in each.context):
+                raise PromptRefused("no system's turn")
+            return [Likelihood(-1.0, False, 1) for _ in continuations]
+
+    arguments = {"enable_thinking": False}
+    file = LikelihoodFile(tmp_path)
+    role = LikelihoodActor(Strict(str), file, {ask.prompt.id: ask}, arguments)
+    await drafted(role, ask.prompt)
+    file.close()
+    assert [each.chat_template_args for each in sent[-1]] == [arguments, arguments]
+    assert [each.context[0].content for each in sent[-1]] == ["Why?", "How?"]
+
+
 class Deaf(FakeEngine):
     """Refuses whatever it is to score."""
 

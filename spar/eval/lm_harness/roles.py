@@ -8,17 +8,18 @@ is taken off a reply, and an empty one is an answer: the task scores it.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from spar.errors import PromptRefused
 from spar.eval.lm_harness.likelihoods import LikelihoodFile, ScoredDocument, ScoredText
 from spar.eval.lm_harness.requests import LikelihoodRequest, ReplyRequest
-from spar.infer.engine import Continuation, Engine, Likelihood, Request, Sampling, Scorer
+from spar.infer.engine import Engine, Likelihood, Request, Sampling, Scorer
 from spar.infer.roles import AttemptFailed, Generation, Seeds, ask
 from spar.types import Message, Prompt, Usage
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 
@@ -44,7 +45,8 @@ class ReplyActor:
             (reply,), usage = await ask(self.engine, [request])
             return Generation(reply.text, None, usage, sampling.seed)
 
-        return await _without_system(prompt.messages, written, AttemptFailed)
+        rest = _without_system(prompt.messages)
+        return await _retried(written, prompt.messages, rest, AttemptFailed)
 
     def _sampling(self, task_request: ReplyRequest, index: int) -> Sampling:
         run = replace(self.sampling, max_tokens=task_request.max_tokens, stop=task_request.until)
@@ -92,26 +94,21 @@ class LikelihoodActor:
         return Generation(document.likeliest.text, None, usage, None)
 
     async def _score(self, task_request: LikelihoodRequest) -> list[Likelihood]:
+        # Each of several contexts is a conversation of its own, as in WinoGrande.
+        continuations = [
+            replace(each, chat_template_args=self.chat_template_args)
+            for each in task_request.continuations
+        ]
+        rest = [
+            each
+            if isinstance(each.context, str)
+            else replace(each, context=_without_system(each.context))
+            for each in continuations
+        ]
         try:
-            return await self._tried(task_request.continuations)
+            return await _retried(self.scorer.score, continuations, rest, PromptRefused)
         except PromptRefused as error:
             raise AttemptFailed(str(error), "", Usage()) from error
-
-    async def _tried(self, continuations: Sequence[Continuation]) -> list[Likelihood]:
-        contexts = {continuation.context for continuation in continuations}
-        only = contexts.pop() if len(contexts) == 1 else ""
-
-        async def score(messages: tuple[Message, ...]) -> list[Likelihood]:
-            return await self.scorer.score(
-                [
-                    replace(each, context=messages, chat_template_args=self.chat_template_args)
-                    for each in continuations
-                ]
-            )
-
-        if isinstance(only, str):
-            return await self.scorer.score(continuations)
-        return await _without_system(only, score, PromptRefused)
 
 
 def _scored_text(text: str, likelihood: Likelihood) -> ScoredText:
@@ -120,16 +117,18 @@ def _scored_text(text: str, likelihood: Likelihood) -> ScoredText:
     )
 
 
-async def _without_system(
-    messages: tuple[Message, ...],
-    work: Callable[[tuple[Message, ...]], Awaitable[T]],
-    refused: type[Exception],
+async def _retried(
+    work: Callable[[A], Awaitable[T]], asked: A, rest: A, refused: type[Exception]
 ) -> T:
-    """Once more without the system's turn where a conversation that has one is refused, as lm-eval does."""
+    """Once more without the system's turn (`rest`) where a conversation that has one is refused, as lm-eval does."""
     try:
-        return await work(messages)
+        return await work(asked)
     except refused:
-        rest = tuple(message for message in messages if message.role != "system")
-        if len(rest) == len(messages) or not rest:
+        if rest == asked:
             raise
         return await work(rest)
+
+
+def _without_system(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """The turns but the system's; all of them where nothing would be left."""
+    return tuple(message for message in messages if message.role != "system") or messages
