@@ -78,6 +78,16 @@ def test_excluded_answers() -> None:
     assert (counts.prompts, counts.kept) == (6, 2)
 
 
+def test_an_answer_that_was_cut_below_the_limit_is_excluded() -> None:
+    """By a full context or by a server, whose tokens may not even be known."""
+    tree = answered("C, and so on", "c", tokens=3)
+    usage = tree.nodes[0].usage.model_copy(update={"cut_calls": 1})
+    cut = tree.model_copy(update={"nodes": (tree.nodes[0].model_copy(update={"usage": usage}),)})
+    kept, counts = choose_answers([cut, answered("A.", "a")], seed=0, most=9, max_tokens=100)
+    assert [answer.prompt_id for answer in kept] == ["a"]
+    assert counts.left_out == {"cut": 1}
+
+
 def test_prompts_that_share_a_system_turn_are_no_duplicates() -> None:
     """The whole conversation counts, not its first message."""
     system = Message(role="system", content="Be brief.")

@@ -31,7 +31,8 @@ def choose_answers(
     most:
         The most answers.
     max_tokens:
-        The limit of the teacher's replies: one of that length is truncated, and would teach to stop there.
+        The limit of the teacher's replies, by which truncated ones are known in runs of versions that did not mark
+        them. Such a reply would teach to stop there.
     """
     excluded: Counter[ExclusionReason] = Counter()
     answers: dict[tuple[Message, ...], Answer] = {}
@@ -111,7 +112,9 @@ def why_few_examples(drafts: DraftCounts, solved: int) -> str:
 def _exclusion_reason(tree: SearchTree, max_tokens: int) -> ExclusionReason | None:
     if tree.selected is None:
         return "unanswered"
-    if tree.nodes[tree.selected].usage.completion_tokens >= max_tokens:
+    usage = tree.nodes[tree.selected].usage
+    # A context that is nearly full, or a server, may end a reply before the limit.
+    if usage.cut_calls or usage.completion_tokens >= max_tokens:
         return "cut"
     return None if is_encodable(_answer(tree)) else "without_tokens"
 
