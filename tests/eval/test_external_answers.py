@@ -151,6 +151,33 @@ def test_rows_of_a_file(tmp_path: Path, rows: list[dict[str, Any]], as_list: boo
     assert [*found] == ["1", "2", "x/3"]
 
 
+def test_samples_of_a_task_with_several_filters(tmp_path: Path) -> None:
+    """One answer a document, as it came: what a filter of lm-eval's read out of it is no response."""
+    rows = [
+        {
+            "doc": {"question": example.messages[0].content},
+            "resps": [[f"So it is {reply}."]],
+            "filtered_resps": [reply],
+            "filter": name,
+        }
+        for name in ("strict-match", "flexible-extract")
+        for example, reply in zip(EXAMPLES, "abc", strict=True)
+    ]
+    found = read_responses(stored(tmp_path, lines(rows)), EXAMPLES)
+    texts = [answer.text for answer in found.values()]
+    assert texts == ["So it is a.", "So it is b.", "So it is c."]
+
+
+def test_samples_that_a_filter_chose_among(tmp_path: Path) -> None:
+    """Of several responses the one that lm-eval scored; another response to the same document is a second row."""
+    row = {"id": "1", "resps": [["x", "y"]], "filtered_resps": ["y"], "filter": "first"}
+    path = stored(tmp_path, lines([row]))
+    assert read_responses(path, EXAMPLES[:1])["1"].text == "y"
+    other = {**row, "resps": [["z"]], "filter": "second"}
+    with pytest.raises(UsageError, match="a second row for '1'"):
+        read_responses(stored(tmp_path, lines([row, other])), EXAMPLES[:1])
+
+
 def test_spare_lines_and_marks(tmp_path: Path) -> None:
     """Blank lines, Windows line ends and a byte order mark are no part of a row."""
     content = b"\xef\xbb\xbf\r\n" + lines(ROWS).replace("\n", "\r\n\r\n").encode()

@@ -27,6 +27,7 @@ from spar.eval.external_answers.texts import (
     TextCounts,
     answer_of_row,
     grader_replies_of,
+    logged_sample,
 )
 from spar.rows.row import reject
 from spar.types import Prompt, SearchTree
@@ -271,9 +272,15 @@ def _match(
 ) -> MatchedRows[T]:
     by_example: dict[str, T] = {}
     positions: dict[str, str] = {}
+    samples: dict[str, tuple[str, Any]] = {}
     unknown = []
     for row in read_rows(path):
         id_ = examples.find(row)
+        sample = logged_sample(row)
+        if id_ is not None and sample is not None:
+            name, responses = samples.setdefault(id_, sample)
+            if name != sample[0] and responses == sample[1]:
+                continue  # the same sample of lm-eval, read by another filter
         content = read(row, examples.ids.get(id_ or ""))
         if id_ is None:
             named = ", ".join(map(quote, row.ids)) or quote(row.text)

@@ -6,7 +6,7 @@
     {"messages": [..., {"role": "assistant", "content": "..."}]}                   the reply in the conversation itself
     {"custom_id": "1000", "response": {"body": {"choices": [...]}}}                a line of OpenAI's batch output
     {"prompt_new": "Write a ...", "choices": [{"message": {"content": "..."}}]}    FollowBench's own files
-    {"doc": {"key": 1000}, "filtered_resps": ["..."]}              samples that lm-eval logs
+    {"doc": {"key": 1000}, "resps": [["..."]], "filter": "none"}    samples that lm-eval logs
 
 All formats of `spar.rows` are read: JSON lines, JSON lists, CSV, Parquet, compressed files, data sets of the hub. Of a
 run directory, the trees are read; of an evaluation without trees, its `examples.jsonl`; of any other folder, all

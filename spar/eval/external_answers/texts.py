@@ -1,6 +1,6 @@
 """The response or the grader's replies in a row, in the fields of many tools, without thinking.
 
-{"response": "..."}    {"outputs": ["...", "..."]}    {"filtered_resps": ["..."]}    {"choices": [...]}
+{"response": "..."}    {"outputs": ["...", "..."]}    {"resps": [["..."]]}    {"choices": [...]}
 {"response": {"status_code": 200, "body": {"choices": [{"message": {"content": "..."}}]}}}
 {"messages": [..., {"role": "assistant", "content": "..."}]}
 """
@@ -23,8 +23,9 @@ REPLY_FIELDS = ("outputs", "output", "judgement", "judgment", "response", "compl
 """Names of the field with a grader's reply, or with the list of its attempts."""
 CHOICES = "choices"
 """Field of OpenAI's chat outputs, and of FollowBench's files, with a list of choices."""
-LOGGED_FIELDS = ("filtered_resps", "resps")
-"""Fields in which lm-eval logs responses, as lists."""
+RAW, FILTERED = "resps", "filtered_resps"
+LOGGED_FIELDS = (RAW, FILTERED)
+"""Fields in which lm-eval logs responses, as lists: as they came, and what a filter made of them, such as a lone number."""
 TEXT_PARTS = ("text", "output_text")
 """Types of content parts that are part of the answer."""
 
@@ -60,6 +61,8 @@ def answer_of_row(
     thinking.num_rows, thinking.num_empty = thinking.num_rows + 1, thinking.num_empty + (not name)
     if name in (*LOGGED_FIELDS, CHOICES):
         texts = [*_flatten(value)]
+        if name == RAW and len(texts) > 1 and FILTERED in row.content:
+            name, texts = FILTERED, [*_flatten(row.content[FILTERED])]  # a filter chose among them
         if len(texts) != 1:
             reject(row.where, f"{name!r} holds {len(texts)} responses", "one")
         value = texts[0]
@@ -80,6 +83,16 @@ def grader_replies_of(row: AnswerRow, prompt: Prompt | None, counts: TextCounts)
         if not isinstance(text, str):
             reject(row.where, f"{name!r} holds {quote(text)}", "a string, or a list of strings")
     return tuple(counts.read(text, prompt) or "" for text in texts)
+
+
+def logged_sample(row: AnswerRow) -> tuple[str, Any] | None:
+    """The filter of one of lm-eval's samples and the responses as they came; None for any other row.
+
+    A task with several filters logs a row for each of them, all with the same responses.
+    """
+    if isinstance(row.content, SearchTree) or not isinstance(row.content.get("filter"), str):
+        return None
+    return (row.content["filter"], row.content[RAW]) if RAW in row.content else None
 
 
 def _field(row: AnswerRow, names: Sequence[str]) -> tuple[str, Any]:
