@@ -19,9 +19,11 @@ from __future__ import annotations
 import importlib
 import logging
 import random
+import re
 import signal
 import threading
 import time
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +40,12 @@ SHOWN_CHARACTERS = 160
 RELATIONS = ("at least", "less than")
 """How a number relates to its limit."""
 
+_WORD = re.compile(r"\w+")
+_JOINERS = "\u200c\u200d"
+_ENCLOSED = re.compile(
+    "[\u24b6-\u24e9\U0001f130-\U0001f149\U0001f150-\U0001f169\U0001f170-\U0001f189]"
+)
+"""Letters in circles and squares."""
 _RELATION_KEYS = frozenset({"relation", "let_relation", "capital_relation"})
 _LIST_KEYS = frozenset({"keywords", "forbidden_words"})
 
@@ -123,6 +131,24 @@ def variants(response: str) -> tuple[str, ...]:
     parts = (lines[1:], lines[:-1], lines[1:-1])
     texts = (response, *("\n".join(part).strip() for part in parts))
     return tuple(dict.fromkeys((*texts, *(text.replace("*", "") for text in texts))))
+
+
+def count_words(text: str) -> int:
+    """The number of words, counted as IFEval counts them: runs of word characters.
+
+    Of what a word is made, the package `regex` decides, by which NLTK splits texts since 3.10: vowel signs and accents
+    are part of it, as in Hindi, and superscripts and fractions are not. `re` has it the other way round.
+    """
+    if not text.isascii():
+        text = "".join("a" if _is_of_word(character) else " " for character in text)
+    return len(_WORD.findall(text))
+
+
+def _is_of_word(character: str) -> bool:
+    category = unicodedata.category(character)
+    if category[0] in "LM" or category in ("Nd", "Nl", "Pc"):
+        return True
+    return character in _JOINERS or _ENCLOSED.match(character) is not None
 
 
 class TooLong(Exception):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spar.ifbench_observations import FOUND
-from spar.instruction_checks import LIMIT_SECONDS, TooLong, limited
+from spar.instruction_checks import LIMIT_SECONDS, TooLong, count_words, limited
 
 _SHOWN = 40
 """Characters of the response that are quoted."""
@@ -105,7 +105,7 @@ def _related(relation: str, limit: int, noun: str, count: int) -> Observation:
 
 
 def _words(text: str, *, relation: str, num_words: int) -> Observation:
-    return _related(relation, num_words, "word", len(_WORD.findall(text)))
+    return _related(relation, num_words, "word", count_words(text))
 
 
 def _sentences(text: str, *, relation: str, num_sentences: int, count: int | None) -> Observation:
@@ -311,7 +311,7 @@ def _quotation(text: str) -> Observation:
 
 
 def _exact_words(text: str, *, num_words: int) -> Observation:
-    count = len(_WORD.findall(text))
+    count = count_words(text)
     return Observation(f"exactly {_plural(num_words, 'word')}", f"{count:,}", count == num_words)
 
 

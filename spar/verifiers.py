@@ -37,7 +37,15 @@ from spar.ifbench_verifiers import IFBENCH_TYPES, unverifiable_types
 from spar.ifbench_verifiers import check as check_ifbench
 from spar.ifbench_verifiers import checkers as ifbench_checkers
 from spar.ifeval_verifiers import IFEVAL_TYPES, check, checkers, count
-from spar.instruction_checks import LIMIT_SECONDS, Checked, TooLong, argument_error, limited, shown
+from spar.instruction_checks import (
+    LIMIT_SECONDS,
+    Checked,
+    TooLong,
+    argument_error,
+    count_words,
+    limited,
+    shown,
+)
 from spar.observations import COUNTED, observe
 from spar.types import Finding, Prompt
 
@@ -173,11 +181,6 @@ def constraints_of(prompt: Prompt) -> list[Constraint]:
             f"{len(ids)} constraint types and {len(arguments)} sets of arguments (kwargs)"
         )
     return [(name, _without_nulls(a or {})) for name, a in zip(ids, arguments, strict=True)]
-
-
-def count_words(text: str) -> int:
-    """The number of words, counted as IFEval counts them: runs of word characters."""
-    return len(_WORD.findall(text))
 
 
 def count_sentences(text: str) -> int:
@@ -364,12 +367,8 @@ VERIFIERS: Mapping[str, Check] = {
 EQUAL = frozenset(
     {
         *("length_constraints:number_words", "keywords:existence", "keywords:forbidden_words"),
-        *(
-            "keywords:frequency",
-            "startend:end_checker",
-            "startend:quotation",
-            "punctuation:no_comma",
-        ),
+        *("keywords:frequency", "startend:end_checker", "startend:quotation"),
+        "punctuation:no_comma",
     }
 )
 """IFEval's types whose verifier here gives lm-eval's verdict on every text."""

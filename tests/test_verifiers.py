@@ -362,6 +362,42 @@ def test_equal_to_lm_eval_on_arbitrary_text(nltk_data: None, text: str, seed: in
                 assert verify(text, instruction_id, kwargs) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("हिंदी में यह एक वाक्य है", 6),
+        ("สวัสดีครับ", 1),
+        ("cafe\u0301 a\u200db", 2),
+        ("x² + ½ Ⓐ \u203f", 3),
+        ("“Zoë’s” – 東京 ok_1", 4),
+    ],
+)
+def test_word_counts(text: str, count: int) -> None:
+    """Vowel signs and accents are part of a word, superscripts and fractions are none; the finding says the same."""
+    exact = row(("nano:exact_words", {"num_words": count}), id_="nano-test-0-0")
+    (found,) = verify_prompt(text, exact)
+    assert (found.met, found.found) == (True, str(count))
+
+
+SCRIPTS = st.one_of(
+    st.sampled_from("ab 1_\u00b2\u00bd\u093f\u0301\u200d\u203f\u24b6"),
+    # Which of the unassigned characters are letters depends on the version of Unicode.
+    st.characters(exclude_categories=("Cs", "Cn")),
+)
+
+
+@pytest.mark.evalharness
+@pytest.mark.data
+@given(text=st.text(SCRIPTS, max_size=30), least=st.integers(1, 4))
+@settings(max_examples=150, deadline=None)
+def test_equal_word_counts_in_every_script(nltk_data: None, text: str, least: int) -> None:
+    """The verdict on the number of words is lm-eval's for texts of any characters."""
+    kwargs = {"relation": "at least", "num_words": least}
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        expected = lm_eval_verdict(monkeypatch, "length_constraints:number_words", kwargs, text)
+    assert verify(text, "length_constraints:number_words", kwargs) == expected
+
+
 def test_sentence_counts() -> None:
     """A closing mark counts once, quoted or not; a trailing one adds nothing."""
     assert count_sentences("") == 0

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import random
 
+from spar.instruction_checks import count_words
 from spar.nano.constraint_type import Constraint, ConstraintType
 from spar.nano.constraints import CONSTRAINT_TYPES
 from spar.nano.draft import parse
@@ -26,7 +27,7 @@ from spar.nano.teacher import (
 )
 from spar.templates import load
 from spar.types import Message
-from spar.verifiers import count_words, first_word
+from spar.verifiers import first_word
 
 ACTOR_SHARE = 0.35
 """Share of the actor's conversations; the rest are the judge's and the refiner's."""

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, pairwise
 
 from spar.ifeval_verifiers import is_loaded
+from spar.instruction_checks import count_words
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
 from spar.rewrite.layout import Span, lines, outside_code, sentences, without_sentences
 from spar.rewrite.vocabulary import DROPPABLE, FUNCTION_WORDS
-from spar.verifiers import count_sentences, count_words
+from spar.verifiers import count_sentences
 
 _JOINTS = re.compile(
     r";(?=[ ]\w)|[ ](?:-|–|—)(?=[ ](?:i|we|you|he|she|it|they|this|that|there)\b)"

@@ -20,7 +20,7 @@ from spar.evolve.checkable import constraint_types as types
 from spar.evolve.checkable.clauses import ENGLISH, OTHERS, Phrases
 from spar.evolve.checkable.constraint_types import Arguments, Constraint, bound_of, relation_of
 from spar.evolve.checkable.wordings import LEAST, LESS
-from spar.verifiers import count_words
+from spar.instruction_checks import count_words
 
 TRIES = 6
 """Texts that are tried; later ones are longer."""
