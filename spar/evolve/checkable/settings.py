@@ -109,12 +109,13 @@ def parse_types(text: str) -> dict[str, float]:
     """
     items = [item.strip() for item in text.split(",") if item.strip()]
     every = {each.id: each.weight for each in CONSTRAINT_TYPES.values()}
-    weights = dict(every) if all(item.startswith("-") for item in items) else {}
+    only_left_out = all(item.startswith("-") for item in items)
+    weights = dict(every) if ALL in items or only_left_out else {}
     for item in items:
         name, equals, factor = item.partition("=")
-        if name == ALL and not equals:
-            weights = every | weights
-        elif name.startswith("-") and not equals:
+        if item == ALL:
+            continue  # where it stands does not matter
+        if name.startswith("-") and not equals:
             weights.pop(_type_id(name[1:]), None)
         else:
             type_id = _type_id(name)

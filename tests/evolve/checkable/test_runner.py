@@ -200,3 +200,13 @@ def test_types() -> None:
     for text in ("title=x", "title=-1", "title=nan", "title=0"):
         with pytest.raises(UsageError):
             parse_types(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["all,-title,no_comma=3", "-title,no_comma=3,all", "no_comma=3,all,-title"]
+)
+def test_all_types_may_stand_anywhere(text: str) -> None:
+    """What is left out or made more frequent stays so where `all` comes after it."""
+    every, types = parse_types("all"), parse_types(text)
+    assert every.keys() - types.keys() == {"detectable_format:title"}
+    assert types["punctuation:no_comma"] == 3 * every["punctuation:no_comma"]
