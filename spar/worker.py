@@ -1,5 +1,4 @@
-"""Executes one stage of a training pipeline, but for the trainings: a process of its own, so that its memory
-is free after it.
+"""Executes one stage of a training pipeline, but for the trainings, in a process of its own, which frees its memory.
 
     python -m spar.worker draft.order.json
 
