@@ -277,6 +277,19 @@ def test_a_placeholder_for_a_key_is_no_secret() -> None:
     )
 
 
+def test_a_key_of_a_letter_is_hidden_in_no_word() -> None:
+    """What a refusal says of a length is read from its words, so a placeholder must not cut them."""
+    message = "maximum context length is 2048 tokens"
+    assert Key("x", "NAME").redact(message) == message
+
+
+def test_the_beginning_of_a_reply_hides_a_key_as_the_whole_does() -> None:
+    """A placeholder stays, a key is hidden, and so is what may turn out to begin one."""
+    assert Key("ollama", "NAME").redact_growing("I run on ollama.") == "I run on ollama."
+    assert KEY.redact_growing(f"It is {KEY.value}, no more.") == "It is ***, no more."
+    assert KEY.redact_growing(f"It is {KEY.value[:-1]}") == "It is "
+
+
 async def test_no_server_is_unreachable() -> None:
     """The reason is the system's."""
     with pytest.raises(Unreachable, match=r"cannot connect \(Connection refused\)"):

@@ -216,6 +216,20 @@ async def test_a_broken_stream_is_taken_up_without_repeating_it() -> None:
     assert "".join(piece.text for piece in pieces) == completion.text == REPLY
 
 
+async def test_a_placeholder_for_a_key_is_shown_in_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reply about Ollama, whose clients send its name as their key, is not taken back at its end."""
+    monkeypatch.setenv("SPAR_TEST_KEY", "ollama")
+    pieces: list[TextDelta] = []
+    settings = OpenAISettings(api_key_env="SPAR_TEST_KEY", timeout=20.0)
+    text = "I run on ollama, which is a server of models on your own machine."
+    with ScriptedServer(Script(lambda _: text)) as server:
+        engine = OpenAIEngine(Deployment("tiny", (server.url,)), settings)
+        completion = await stream(engine, ask(), pieces.append)
+        await engine.aclose()
+    assert joined(pieces) == completion.text == text
+    assert not any(piece.restarts for piece in pieces)
+
+
 async def test_another_text_after_a_fault_restarts() -> None:
     """An unseeded reply is another one: what was shown of the first is void."""
     texts = iter([REPLY, "another text than before"])

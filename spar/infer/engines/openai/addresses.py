@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from spar.config import check_headers, check_key_name
 from spar.errors import UsageError
+from spar.infer.engines.stops import unfinished_stop
 
 REDACTED = "***"
 """What a key is replaced by."""
@@ -24,7 +25,9 @@ _KEY_PREFIX_LENGTH = 8
 _MIN_SECRET_LENGTH = (
     12  # a shorter "key" is a placeholder such as EMPTY or none, a word of ordinary text
 )
-_MIN_HEADER_LENGTH = 6  # the same of headers
+_MIN_HIDDEN_LENGTH = (
+    6  # a shorter one, of a key or a header, would be hidden inside the words of messages
+)
 _MAX_LABEL, _MAX_HOST = 63, 253
 _EXAMPLE = "expected a URL such as http://host:8000/v1"
 
@@ -48,8 +51,14 @@ class Key:
     @property
     def _secrets(self) -> tuple[str, ...]:
         """What no message may repeat, the longest first."""
-        more = (value for value in self.more.values() if len(value) >= _MIN_HEADER_LENGTH)
-        return tuple(sorted({self.value, *more} - {""}, key=len, reverse=True))
+        values = {self.value, *self.more.values()}
+        secrets = (value for value in values if len(value) >= _MIN_HIDDEN_LENGTH)
+        return tuple(sorted(secrets, key=len, reverse=True))
+
+    @property
+    def _reply_secrets(self) -> tuple[str, ...]:
+        """What no reply may repeat, the longest first."""
+        return tuple(secret for secret in self._secrets if len(secret) >= _MIN_SECRET_LENGTH)
 
     def redact(self, text: str) -> str:
         """The text without the key and the values of headers, and without words that begin as the key does."""
@@ -64,11 +73,16 @@ class Key:
 
     def redact_content(self, content: bytes) -> bytes:
         """The body of a response without the secrets, also as JSON with escaped slashes."""
-        for secret in self._secrets:
-            if len(secret) >= _MIN_SECRET_LENGTH:
-                for value in {secret, secret.replace("/", "\\/")}:
-                    content = content.replace(value.encode(), REDACTED.encode())
+        for secret in self._reply_secrets:
+            for value in {secret, secret.replace("/", "\\/")}:
+                content = content.replace(value.encode(), REDACTED.encode())
         return content
+
+    def redact_growing(self, text: str) -> str:
+        """The beginning of a reply's text as `redact_content` leaves it, without an end that may begin a secret."""
+        for secret in self._reply_secrets:
+            text = text.replace(secret, REDACTED)
+        return text[: len(text) - unfinished_stop(text, self._reply_secrets)]
 
     @property
     def hint(self) -> str:

@@ -318,7 +318,7 @@ def _shown(server: Server, request: Request) -> OnText | None:
 
     def show(text: str) -> None:
         opened = server.capabilities.starts_inside_thinking
-        on_text(growing_text(server.key.redact(text), request, opened=opened))
+        on_text(growing_text(server.key.redact_growing(text), request, opened=opened))
 
     return show
 
