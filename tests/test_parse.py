@@ -33,6 +33,16 @@ REFINEMENTS = [
     ("[[start]]F\u2060inal Judgement: Yes[[end]]", "", "Final Judgement: Yes"),
     ("[[start]]\x00\ud800\u202e[[end]]", "", "\x00\ud800\u202e"),
     ("[[start]]new[[end]]\nI closed with the marker.", "", "new"),
+    (
+        "why\nFinal Refined Output:\n[[start]]\nnew\n[[end]]\n\nThis final refined output has no comma.",
+        "why",
+        "new",
+    ),
+    (
+        "why\n[[start]]my final refined output is new[[end]]",
+        "why",
+        "my final refined output is new",
+    ),
 ]
 
 
@@ -50,6 +60,9 @@ BROKEN = [
     ("[[START]]new[[END]]", "start"),
     ("[ [start]]new[[end]]", "start"),
     ("[[start]]old[[end]]\nFinal Refined Output: and then it was c", "start"),
+    ("[[start]]old[[end]]\n**Final Refined Output**\nand then it was c", "start"),
+    ("[[start]]old[[end]]\nHere is my final refined output [[sta", "start"),
+    ("[[start]]old[[end]]\nHere is my final refined output", "start"),
     ("Final Refined Output:\n[[start]]\nnew, but cut o", "end"),
     ("Final Refined Output:\n[[start]]\nnew [[end]", "end"),
     ("[[end]][[start]]", "end"),

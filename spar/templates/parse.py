@@ -1,6 +1,7 @@
 """Parses refinements out of model text. Pure; knows no engine and no tree.
 
-A refinement is the text between `[[start]]` and `[[end]]` after the last `Final Refined Output`.
+A refinement is the text between `[[start]]` and `[[end]]` after the last heading `Final Refined Output`. Where no marker
+follows, these words are a heading on a line of their own, before a colon or at the end: a closing remark has them too.
 `refinement_text` is the inverse.
 """
 
@@ -13,6 +14,8 @@ from spar.errors import ParseError
 from spar.templates import escape_markers, unescape_markers
 
 _REFINED_HEADING = re.compile(r"final\s+refined\s+output", re.IGNORECASE)
+_OWN_LINE = re.compile(r"[^\w\n]*(?:\n|\Z)")
+_BEFORE_MORE = re.compile(r"[*_ \t]*(?:[:\[]|\Z)")
 _START, _END = "[[start]]", "[[end]]"
 
 
@@ -34,7 +37,11 @@ def parse_refinement(text: str) -> Refinement:
     ParseError
         A marker is missing, for instance since the text was cut off, or the refinement is empty.
     """
-    headings = list(_REFINED_HEADING.finditer(text))
+    headings = [
+        heading
+        for heading in _REFINED_HEADING.finditer(text)
+        if _START in text[heading.end() :] or _is_title(text, heading)
+    ]
     heading_start, search_from = headings[-1].span() if headings else (None, 0)
     start = text.find(_START, search_from)
     if start < 0:
@@ -67,3 +74,12 @@ def refinement_text(refinement: Refinement) -> str:
     response = escape_markers(refinement.response)
     parts = (refinement.reflection, f"Final Refined Output:\n{_START}\n{response}\n{_END}")
     return "\n".join(part for part in parts if part)
+
+
+def _is_title(text: str, heading: re.Match[str]) -> bool:
+    """Whether the words of the heading announce a refinement, though none begins behind them."""
+    line_start = text.rfind("\n", 0, heading.start()) + 1
+    begins_line = re.search(r"\w", text[line_start : heading.start()]) is None
+    if begins_line and _OWN_LINE.match(text, heading.end()):
+        return True
+    return _BEFORE_MORE.match(text, heading.end()) is not None
