@@ -179,13 +179,21 @@ def test_a_pipe_is_read_once(tmp_path: Path) -> None:
     writer.join()
 
 
+class FakeDatasetsError(Exception):
+    """What the package `datasets` raises for a data set that it cannot build."""
+
+
 class FakeHub(SimpleNamespace):
     """The package `datasets` with one data set."""
 
     config = SimpleNamespace(HF_HUB_OFFLINE=True)
+    exceptions = SimpleNamespace(DatasetsError=FakeDatasetsError)
 
     def load_dataset(self, name: str, config: str | None, split: str | None) -> Any:
         """Its splits, or one of them."""
+        if name == "org/mixed":
+            summary = FakeDatasetsError("An error occurred while generating the dataset")
+            raise summary from ValueError("Couldn't cast\nx: int64")
         if name != "org/name" or config not in (None, "main"):
             raise ConnectionError(f"Couldn't reach '{name}' on the Hub\n(offline)")
         splits = {"train": [{"prompt": "a", "empty": None}], "test": [{"prompt": "b"}]}
@@ -203,6 +211,14 @@ def test_data_sets_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(MissingExtra, match="datasets"):
         values("org/name")
+
+
+def test_a_data_set_whose_files_differ_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its columns are others in each file, which the package says in the cause of its error."""
+    monkeypatch.setitem(sys.modules, "datasets", FakeHub())
+    assert "cannot be read from the Hugging Face hub: Couldn't cast x: int64" in mistake(
+        "org/mixed"
+    )
 
 
 @pytest.mark.parametrize("name", ["none.jsonl", "a/none.csv", "no file", "\0", "x" * 5000])

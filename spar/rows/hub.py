@@ -58,10 +58,16 @@ def _hub_dataset(name: str, config: str | None, split: str | None) -> Iterator[d
         yield from data
     except UsageError:
         raise
-    except (OSError, ValueError, KeyError, RuntimeError, httpx.HTTPError) as error:
+    except (
+        *(OSError, ValueError, KeyError, RuntimeError, httpx.HTTPError),
+        datasets.exceptions.DatasetsError,
+    ) as error:
+        # What is wrong with a file of a data set is only said by the cause.
+        is_summary = isinstance(error, datasets.exceptions.DatasetsError)
+        reason = failure or error_line((error.__cause__ if is_summary else None) or error)
         raise UsageError(
             f"there is no file {name}, and the data set of that name cannot be read from the Hugging Face "
-            f"hub: {cut(failure or error_line(error))}; check the name and the network, or pass a file"
+            f"hub: {cut(reason)}; check the name and the network, or pass a file"
         ) from error
 
 
