@@ -24,6 +24,7 @@ from typing import Any
 from spar.config import DecodeConfig
 from spar.estimate.model_size import ModelSize
 from spar.hardware import available_memory, visible_gpus
+from spar.infer.engines.gpus import parallel_size
 from spar.run.placement import CACHE_SHARE, LEAST_CACHE
 from spar.train.common import deepspeed_file
 from spar.train.settings import DpoSettings, TrainerSettings
@@ -133,14 +134,14 @@ def inference_need(config: DecodeConfig, size: ModelSize, *, on_gpu: bool) -> Me
 def gpus_per_copy(config: DecodeConfig) -> int:
     """GPUs that hold one copy of a model."""
     arguments = config.engine_args
-    shards = (arguments.get(f"{way}_parallel_size", 1) for way in ("tensor", "pipeline"))
-    tensor, pipeline = (int(number or 1) for number in shards)
-    return max(1, tensor * pipeline)
+    return parallel_size(arguments, "tensor_parallel_size") * parallel_size(
+        arguments, "pipeline_parallel_size"
+    )
 
 
 def num_copies(config: DecodeConfig) -> int:
     """Copies of a model that run at the same time."""
-    return config.replicas * int(config.engine_args.get("data_parallel_size") or 1)
+    return config.replicas * parallel_size(config.engine_args, "data_parallel_size")
 
 
 def read_machine() -> Machine:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from spar.config import DecodeConfig
-from spar.errors import MissingExtra
+from spar.errors import MissingExtra, UsageError
 from spar.hardware import Gpu
 from spar.infer.engines import gpus, packages
 from spar.run.build import make_manifest
@@ -105,3 +105,16 @@ def test_a_missing_package_is_an_error_before_the_run(
     monkeypatch.setattr(packages, "has_gpu", lambda: False)
     with pytest.raises(MissingExtra, match=message):
         resolve_config(DecodeConfig(**settings), lambda _: None)
+
+
+@pytest.mark.parametrize("value", ["two", -1, 1.5, True, "\u00b2"])
+@pytest.mark.parametrize("engine", ["vllm", "ray"])
+def test_a_parallel_size_that_is_no_number_of_gpus_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, engine: str, value: object
+) -> None:
+    """It is refused by its flag, also where this machine has no GPU."""
+    settings: dict[str, Any] = (
+        {"engine": "ray", "replica_engine": "vllm"} if engine == "ray" else {}
+    )
+    with pytest.raises(UsageError, match=f"--engine-arg tensor_parallel_size={value}: not a"):
+        resolved(monkeypatch, (), engine_args={"tensor_parallel_size": value}, **settings)

@@ -9,9 +9,10 @@ another process uses, or which are smaller than the others, cannot be given one.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from spar.errors import UsageError
 from spar.hardware import Gpu, has_gpu, visible_gpus
 
 if TYPE_CHECKING:
@@ -24,9 +25,20 @@ IDLE = 0.9
 """Share of its memory that must be free on a GPU for a rank: what vLLM takes by default."""
 
 
-def num_gpus(engine_args: dict[str, object]) -> int:
-    """GPUs that a vLLM engine with these arguments uses."""
-    return math.prod(int(str(engine_args.get(size) or 1)) for size in PARALLEL_SIZES)
+def num_gpus(engine_args: Mapping[str, object]) -> int:
+    """GPUs that a vLLM engine with these arguments uses; raises as `parallel_size`."""
+    return math.prod(parallel_size(engine_args, size) for size in PARALLEL_SIZES)
+
+
+def parallel_size(engine_args: Mapping[str, object], name: str) -> int:
+    """One of `PARALLEL_SIZES` in the arguments of a vLLM engine, 1 where it is not set; raises `UsageError` if it is no number."""
+    value = engine_args.get(name) or 1
+    text = str(value)
+    if isinstance(value, bool) or not (text.isascii() and text.isdigit() and int(text)):
+        raise UsageError(
+            f"--engine-arg {name}={value}: not a number of GPUs; pass a whole number from 1, such as {name}=2"
+        )
+    return int(text)
 
 
 def use_all_gpus_with_vllm(config: DecodeConfig, note: NoteCallback) -> DecodeConfig:
