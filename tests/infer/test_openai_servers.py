@@ -217,6 +217,16 @@ def test_check_server_tries_a_model_that_is_not_listed() -> None:
     assert len(strict.seen) == 1
 
 
+@pytest.mark.parametrize("status", [429, 503, 529])
+def test_check_server_takes_a_busy_server_for_none_that_lacks_the_model(status: int) -> None:
+    """A model that is not listed is requested all the same, since the run can wait for its turn."""
+    notes: list[str] = []
+    script = Script(models=("tiny", "small"), answer=lambda _: (status, error_body("Slow down.")))
+    with ScriptedServer(script) as server:
+        assert check_server([server.url], "large", "", notes.append) == "large"
+    assert "does not list the model 'large'" in notes[0]
+
+
 @pytest.mark.parametrize("listed", ["tiny:latest", "models/tiny"])
 def test_check_server_tries_a_part_of_the_only_name(listed: str) -> None:
     """Any other name is a mistake, to which some servers of one model would answer."""

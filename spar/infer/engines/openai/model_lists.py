@@ -154,6 +154,8 @@ async def _serves_unlisted(url: str, key: Key, models: Sequence[str], model: str
             if 200 <= status < 300:
                 return b'"choices"' in response.content
             error = read_error(status, response.headers, response.content, key.redact)
+            if error.overloaded:  # which says nothing of the name
+                return True
             if not is_about(error, limit):
                 return False
     except RequestTimeout:  # it is loading the model: one that it does not know is refused at once
