@@ -280,6 +280,8 @@ def test_events_make_the_body_of_a_whole_reply(text: str, size: int) -> None:
         b"data: {\n\ndata: [1]\n\n",
         b'data: {"choices": [1, {"index": "x", "delta": null}]}\n\n',
         b'data: {"choices": [{"index": 0, "delta": {"content": "half"}}]}\n\n',
+        b'data: {"choices": [{"delta": {"content": "a"}}]}\n\ndata: {"choices": [{"delta": {"con\n\n'
+        b'data: {"choices": [{"delta": {"content": "c"}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n',
     ],
 )
 def test_a_stream_that_breaks_off_is_no_reply(raw: bytes) -> None:
@@ -287,6 +289,17 @@ def test_a_stream_that_breaks_off_is_no_reply(raw: bytes) -> None:
     reply = StreamedReply(lambda _: None)
     reply.feed(raw)
     assert reply.body(raw) == b""
+
+
+def test_an_event_may_have_several_lines() -> None:
+    """As the standard of server-sent events has it; what is no object, such as a ping, is passed over."""
+    reply = StreamedReply()
+    reply.feed(
+        b'data: ping\n\ndata: {"choices": [\ndata: {"delta": {"content": "a"}}\ndata: ]}\n\n'
+    )
+    reply.feed(b"data: [DONE]\n\n")
+    (choice,) = json.loads(reply.body(b""))["choices"]
+    assert choice["message"]["content"] == "a"
 
 
 def test_an_error_in_a_stream_is_the_reply() -> None:

@@ -5,7 +5,8 @@
     data: {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 2}}
     data: [DONE]
 
-So whatever reads whole replies reads streamed ones too. A stream that breaks off is no reply: its body is not JSON.
+So whatever reads whole replies reads streamed ones too. A stream that breaks off is no reply, and neither is one with a
+torn event, whose text would lack a piece: its body is not JSON.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class StreamedReply:
         self._choices: dict[int, dict[str, Any]] = {}
         self._rest: dict[str, Any] = {}
         self._error: dict[str, Any] | None = None
-        self._has_events = self._is_done = False
+        self._event: list[bytes] = []
+        self._has_events = self._is_done = self._is_torn = False
         self._text = ""
 
     def feed(self, chunk: bytes) -> None:
@@ -59,16 +61,22 @@ class StreamedReply:
         raw:
             Those bytes: the body where the server sent no events, but a whole reply or an error.
         """
-        self.feed(b"\n")
+        self.feed(b"\n\n")
         if not self._has_events:
             return raw
         if self._error is not None:
             return json.dumps(self._error).encode()
+        if self._is_torn:
+            return b""
         choices = [self._choices[index] for index in sorted(self._choices)]
         ended = self._is_done or (choices and all(each.get("finish_reason") for each in choices))
         return json.dumps({**self._rest, "choices": choices}).encode() if ended else b""
 
     def _read(self, line: bytes) -> None:
+        if not line.strip() and self._event:
+            event, self._event = _parse(b"\n".join(self._event)), []
+            self._is_torn = self._is_torn or event is None
+            self._add_event(event)
         if not line.startswith(_DATA):
             return
         self._has_events = True
@@ -76,10 +84,12 @@ class StreamedReply:
         if data == _DONE:
             self._is_done = True
             return
-        try:
-            event = json.loads(data)
-        except (ValueError, RecursionError):
-            event = None
+        event = None if self._event else _parse(data)
+        if self._event or (event is None and data.startswith(b"{")):
+            self._event.append(data)  # an object in several lines, up to the next empty one
+        self._add_event(event)
+
+    def _add_event(self, event: Any) -> None:
         if not isinstance(event, dict):
             return
         choices = event.get("choices")
@@ -105,6 +115,14 @@ class StreamedReply:
         if isinstance(text, str):
             return text
         return read_text(message) if isinstance(message, dict) else ""
+
+
+def _parse(data: bytes) -> Any:
+    """The JSON of an event; None if it is none."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _merge(whole: dict[str, Any], part: Mapping[str, Any]) -> None:
