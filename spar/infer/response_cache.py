@@ -21,6 +21,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import closing
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, fields
 from hashlib import blake2b
@@ -45,7 +46,6 @@ CLOSE_SECONDS = 5
 """How long the last one waits, and the first."""
 REPEATABLE: ContextVar[bool] = ContextVar("repeatable", default=True)
 """Whether what the current task asks may be asked again: False where its seed was drawn at random, so nothing is stored."""
-_SQLITE, _NUMBER, _HEAD = b"SQLite format 3\0", slice(68, 72), 100
 _STATEMENTS = (
     f"PRAGMA application_id = {APPLICATION_ID}",  # before the file has a log, in which nobody looks for it
     "PRAGMA journal_mode = WAL",
@@ -67,11 +67,23 @@ def check_file(path: Path) -> None:
 
 
 def _refuse_other_file(path: Path) -> None:
-    """Raise `UsageError` unless a file is a response cache or empty."""
-    with path.open("rb") as file:
-        head = file.read(_HEAD)
-    number = int.from_bytes(head[_NUMBER], "big")
-    if head and not (head.startswith(_SQLITE) and number == APPLICATION_ID):
+    """Raise `UsageError` unless a file is a response cache or empty.
+
+    SQLite reads it: who opens and closes a file otherwise drops the locks on it of the whole process, those of a cache in
+    use among them, and another process then ruins it (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+    """
+    if path.is_file() and not path.stat().st_size:
+        return
+    number = 0
+    try:
+        address = f"{path.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(address, timeout=CLOSE_SECONDS, uri=True)) as database:
+            (number,) = database.execute("PRAGMA application_id").fetchone()
+    except sqlite3.OperationalError as error:
+        raise UsageError(f"--response-cache {path}: {_reason(error)}") from error
+    except sqlite3.DatabaseError:  # not one of SQLite's
+        pass
+    if number != APPLICATION_ID:
         raise UsageError(f"--response-cache {path}: that is no response cache, but another file")
 
 

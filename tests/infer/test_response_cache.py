@@ -14,11 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from spar.errors import EngineError
+from spar.errors import EngineError, UsageError
 from spar.infer.engine import Completion, Continuation, Request, Sampling, TokenLogprobs
 from spar.infer.engine_wrappers import InstrumentedEngine
 from spar.infer.engines.fake import FakeEngine
-from spar.infer.response_cache import BUSY_SECONDS, REPEATABLE, CachedEngine, ResponseCache
+from spar.infer.response_cache import (
+    BUSY_SECONDS,
+    REPEATABLE,
+    CachedEngine,
+    ResponseCache,
+    check_file,
+)
 from spar.types import Message
 
 HOT = Sampling(temperature=0.7, seed=3)
@@ -163,6 +169,38 @@ def test_processes_may_make_the_file_at_the_same_time(tmp_path: Path) -> None:
         command = [sys.executable, "-c", code, str(tmp_path / f"{number}.db")]
         started = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
         assert [process.communicate()[1] for process in started] == [""] * 4
+
+
+def test_a_check_of_the_file_leaves_the_locks_of_an_open_cache(tmp_path: Path) -> None:
+    """Without them the next process to close the file takes it for its own, removes its log and ruins it."""
+    path = tmp_path / "cache.db"
+    cache = ResponseCache(path)
+    cache.put({"a": {"n": 1}})
+    check_file(path)
+    code = "import sys, pathlib; from spar.infer.response_cache import ResponseCache as C; C(pathlib.Path(sys.argv[1])).close()"
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+    assert path.with_name("cache.db-wal").exists()
+    cache.put({"b": {"n": 2}})
+    cache.close()
+    assert ResponseCache(path).get(["a", "b"]) == [{"n": 1}, {"n": 2}]
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    """A text, a database of others and a folder; an empty file is taken."""
+    text, other, empty = (tmp_path / name for name in ("a.txt", "b.db", "c.db"))
+    text.write_text("A note of one's own. " * 20)
+    with sqlite3.connect(other) as database:
+        database.execute("CREATE TABLE mine (key TEXT)")
+    empty.touch()
+    for path in (text, other):
+        before = path.read_bytes()
+        with pytest.raises(UsageError, match="that is no response cache, but another file"):
+            ResponseCache(path)
+        assert path.read_bytes() == before
+    with pytest.raises(UsageError, match=f"--response-cache {tmp_path}: "):
+        ResponseCache(tmp_path)
+    ResponseCache(empty).close()
+    check_file(empty)
 
 
 def test_a_write_that_is_held_up_is_put_off(tmp_path: Path) -> None:
