@@ -150,7 +150,12 @@ class RunStore:
         return f"{len(self.trees)} trees are saved {where}".rstrip()
 
     def log(self, line: str) -> None:
-        """Append a dated line to `log.txt`, with control characters and line breaks escaped."""
+        """Append a dated line to `log.txt`, with control characters and line breaks escaped.
+
+        Nothing is written once the run is closed: a model or a cache that it shared with other runs may have a note later.
+        """
+        if self._closed:
+            return
         with self._stopping():
             self._log.append(f"{utc_now()} {printable(line, layout=())}")
 

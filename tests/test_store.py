@@ -435,6 +435,16 @@ def test_summary_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert read_summary(tmp_path) == {"solved": 3, "text": "\ud800"}
 
 
+def test_a_note_after_the_end_is_left_out(tmp_path: Path) -> None:
+    """A cache that several runs share may fail when the one whose log it writes to has ended."""
+    with RunStore.open(tmp_path, manifest()) as store:
+        store.log("first")
+    store.log("second")
+    assert [line.split(" ", 1)[1] for line in (tmp_path / "log.txt").read_text().splitlines()] == [
+        "first"
+    ]
+
+
 def test_log_lines_are_dated_and_escaped(tmp_path: Path) -> None:
     """Escape codes, line breaks and surrogates in a line are escaped."""
     with RunStore.open(tmp_path, manifest()) as store:
