@@ -84,14 +84,14 @@ decode:
         ({"strategy": "best-of-n", "judge": "checklist", "engine": "vllm"}, (True, True, True)),
         ({"strategy": "bfs"}, (False, True, True)),
         ({"judge": "votes"}, (True, False, True)),
-        ({"engine": "hf"}, (True, True, False)),
+        ({"engine": "ray"}, (True, True, True)),  # which passes them on to vLLM
         ({"engine": "ray", "engine_args": {"max_model_len": 64}}, (True, True, True)),
     ],
 )
 def test_options_are_those_of_the_plugin_that_they_were_given_with(
     tmp_path: Path, overrides: dict[str, Any], left: tuple[bool, ...]
 ) -> None:
-    """An override that names another strategy, judge or engine leaves the options of the recipe's out, and keeps its own."""
+    """An override that names another strategy or judge leaves the options of the recipe's out, and keeps its own."""
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(OPTIONS_RECIPE)
     config = load_decode(str(recipe), overrides)
@@ -122,11 +122,20 @@ def test_an_evaluation_takes_the_options_of_a_search_only_with_its_strategy(tmp_
     assert load_eval(str(recipe), {"strategy": "greedy"}).strategy_args == {}
 
 
-def test_an_engine_that_spar_chose_leaves_its_options_to_a_named_one(tmp_path: Path) -> None:
-    """Options beside the engine `auto` are for whichever it becomes, so that naming it keeps them."""
+def test_options_without_a_plugin_are_for_the_one_that_is_named_beside_them(tmp_path: Path) -> None:
+    """A recipe that names none; and the strategies of a sweep, which share those of the recipe's search."""
     recipe = tmp_path / "mine.yaml"
-    recipe.write_text("decode:\n  engine_args: {max_model_len: 4096}\n")
-    assert load_decode(str(recipe), {"engine": "vllm"}).engine_args == {"max_model_len": 4096}
+    recipe.write_text(
+        "decode:\n  strategy_args: {waves: growing}\n  judge_args: {structured: true}\n"
+    )
+    named = {"strategy": "best-of-n", "judge": "checklist"}
+    for config in (load_decode(str(recipe), named), load_eval(str(recipe), named)):
+        assert config.strategy_args == {"waves": "growing"}
+        assert config.judge_args == {"structured": True}
+    assert load_eval(str(recipe), {}).strategy_args == {}
+    recipe.write_text(OPTIONS_RECIPE)
+    swept = load_eval(str(recipe), {}, options_of_search=True)
+    assert (swept.strategy, swept.strategy_args) == ("greedy", {"waves": "growing"})
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ async def sweep_async(
         As in `evaluate`.
     """
     name = BENCHMARKS.name_of(benchmark)
-    config = eval_config(recipe, settings)
+    config = eval_config(recipe, settings, options_of_search=True)
     listed = read_names(strategies) if isinstance(strategies, str) else strategies
     grid = Sweep(
         tuple(STRATEGIES.name_of(strategy) for strategy in listed),

@@ -29,8 +29,8 @@ A setting comes from its flag, which stands below its name, else from a recipe (
 the command), else it has its default. From Python it is a keyword argument of the same name ([api.md](api.md)). A dotted
 name is a key of a nested mapping in a recipe: `draft: {temperature: 0.5}`. The defaults are the paper's; the recipe `nano`,
 which is used for the embedded model, has shorter replies. *Resume: may differ* stands where a setting may change when a run is
-resumed: it changes how a run is executed, not its results. Options of a strategy, a judge or an engine (`strategy_args`, `judge_args`,
-`engine_args`) are that one's: where a flag or a keyword names another, the recipe's are left out.
+resumed: it changes how a run is executed, not its results. Options of a strategy or a judge (`strategy_args`, `judge_args`)
+are that one's: where a flag or a keyword names another, the recipe's are left out.
 
 | to | settings |
 | --- | --- |"""

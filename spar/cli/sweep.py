@@ -81,7 +81,7 @@ def sweep(
     overrides: dict[str, Any],
 ) -> None:
     """Evaluate every strategy at every budget, and plot accuracy against cost."""
-    config = load_eval(recipe or default_recipe(overrides), overrides)
+    config = load_eval(recipe or default_recipe(overrides), overrides, options_of_search=True)
     request = EvalRequest(
         names=(name,),
         out=out,

@@ -50,14 +50,24 @@ def load_decode(recipe: str | None, overrides: Mapping[str, Any]) -> DecodeConfi
     return validated(DecodeConfig, recipe, values, overrides)
 
 
-def load_eval(recipe: str | None, overrides: Mapping[str, Any]) -> EvalConfig:
-    """Settings of an evaluation; parameters and errors as for `load_decode`."""
+def load_eval(
+    recipe: str | None, overrides: Mapping[str, Any], *, options_of_search: bool = False
+) -> EvalConfig:
+    """Settings of an evaluation; parameters and errors as for `load_decode`.
+
+    Parameters
+    ----------
+    options_of_search:
+        Keep the options of the strategy with which the recipe searches, as for the strategies of a sweep; else they are
+        left out where no strategy is named for the evaluation, which is greedy then.
+    """
     refuse_ambiguous(overrides)
-    search = DecodeConfig.model_fields["strategy"].default
-    values = {"strategy": search, **(section(recipe, "decode") if recipe else {})}
+    values = dict(section(recipe, "decode")) if recipe else {}
     own = section(recipe, "eval", optional=True) if recipe else {}
     if not (own.get("strategy") or overrides.get("strategy")):
-        values = _replaced(values, {"strategy": EvalConfig.model_fields["strategy"].default})
+        values["strategy"] = EvalConfig.model_fields["strategy"].default
+        if not options_of_search:
+            values.pop("strategy_args", None)
     return validated(EvalConfig, recipe, _replaced(values, own), overrides)
 
 
@@ -117,7 +127,7 @@ def override(
 ) -> dict[str, Any]:
     """`values` for `kind` with the overrides, as `load_decode` takes them.
 
-    Options of a strategy, a judge or an engine are left out where the overrides name another one.
+    Options of a strategy or a judge are left out where the overrides name another one.
     """
     others = options_of_others(kind, values, overrides)
     result = {name: value for name, value in values.items() if name not in others}

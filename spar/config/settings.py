@@ -29,9 +29,8 @@ from spar.config.groups import (
 OPTIONS: Mapping[str, str] = {
     "strategy": "strategy_args",
     "judge": "judge_args",
-    "engine": "engine_args",
 }
-"""A setting that names a plug-in, to the one with the plug-in's own options."""
+"""A setting that names a plug-in, to the one with the plug-in's own options. An engine's are passed on, as by Ray to vLLM, and stay."""
 
 
 class DecodeConfig(
@@ -46,7 +45,7 @@ class DecodeConfig(
         return "" if effort == "auto" else effort
 
     def changed(self, changes: Mapping[str, Any]) -> Self:
-        """A copy with other settings; another strategy, judge or engine does not take over the options of this one."""
+        """A copy with other settings; another strategy or judge does not take over the options of this one."""
         names = options_of_others(type(self), self.__dict__, changes)
         return self.model_copy(update={**{name: {} for name in names}, **changes})
 
@@ -61,14 +60,13 @@ def options_of_others(
 ) -> list[str]:
     """Settings among `values` with options of plug-ins in whose place `changes` name others, without options of their own.
 
-    Options stay where `values` leave the choice of the plug-in to spar, as the engine `auto` does.
+    Options stay where `values` name no plug-in: they are for the one that is named beside them.
     """
     names = []
     for name, options in OPTIONS.items():
         if name not in kind.model_fields or changes.get(options) is not None:
             continue
-        current = values.get(name, kind.model_fields[name].default)
-        if current != "auto" and changes.get(name) not in (None, current):
+        if name in values and changes.get(name) not in (None, values[name]):
             names.append(options)
     return names
 

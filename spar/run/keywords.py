@@ -26,11 +26,14 @@ def decode_config(recipe: str | None, settings: Mapping[str, Any]) -> DecodeConf
     return load_decode(recipe or default_recipe(values), values)
 
 
-def eval_config(recipe: str | None, settings: Mapping[str, Any]) -> EvalConfig:
-    """Settings of an evaluation out of keyword arguments."""
+def eval_config(
+    recipe: str | None, settings: Mapping[str, Any], *, options_of_search: bool = False
+) -> EvalConfig:
+    """Settings of an evaluation out of keyword arguments; `options_of_search` as in `load_eval`."""
     values = plugin_names(settings)
     _check_settings(values, EvalConfig)
-    return load_eval(recipe or default_recipe(values), values)
+    named = recipe or default_recipe(values)
+    return load_eval(named, values, options_of_search=options_of_search)
 
 
 _NAMES: Mapping[str, Callable[[Any], str]] = {
