@@ -102,6 +102,9 @@ def refuse_changes(stored: Manifest, current: Manifest, directory: Path) -> None
         _leaves(_without({**manifest.config, "templates": manifest.templates}, free))
         for manifest in (stored, current)
     )
+    for setting in stored.objects.keys() & old.keys() & new.keys():
+        if _numbered(old[setting], new[setting]):
+            old[setting] = new[setting]
     lines = [
         f"  {key}: {_shown(key, old)} -> {_shown(key, new)}"
         for key in sorted(old.keys() | new.keys())
@@ -146,6 +149,12 @@ def _leaves(config: Mapping[str, Any], above: str = "") -> dict[str, str]:
         else:
             leaves[f"{above}{name}"] = json.dumps(value, sort_keys=True)
     return leaves
+
+
+def _numbered(old: str, new: str) -> bool:
+    """Whether the JSON of an object's name is the new one with a number, which earlier versions stored; its parameters count."""
+    name, _, number = json.loads(old).partition("#")
+    return number.isdigit() and name == json.loads(new)
 
 
 def _same_file(old: str | None, new: str | None) -> bool:

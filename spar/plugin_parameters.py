@@ -15,7 +15,7 @@ import hashlib
 import inspect
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 _ABSENT = object()
@@ -53,13 +53,24 @@ def plain_parameters(target: object) -> dict[str, Any]:
 
 
 def has_plain_parameters(target: object) -> bool:
-    """Whether `plain_parameters` has every argument of an object's class, so that it tells objects of the class apart."""
+    """Whether `plain_parameters` has all that an object holds, so that it tells objects of the class apart."""
     if inspect.ismethod(target):
         return has_plain_parameters(target.__self__)
     if isinstance(target, functools.partial | type) or inspect.isroutine(target):
         return False
     arguments = _arguments(target)
-    return arguments is not None and len(plain_parameters(target)) == len(arguments)
+    if arguments is None or len(plain_parameters(target)) != len(arguments):
+        return False
+    return {name.removeprefix("_") for name in _held(target)} <= {*arguments}
+
+
+def _held(target: object) -> Iterator[str]:
+    """Names of the attributes that an object itself has."""
+    yield from vars(target) if hasattr(target, "__dict__") else ()
+    slots = (getattr(base, "__slots__", ()) for base in type(target).__mro__)
+    for names in slots:
+        listed = (names,) if isinstance(names, str) else names
+        yield from (name for name in listed if name != "__weakref__" and hasattr(target, name))
 
 
 def _arguments(target: object) -> list[str] | None:

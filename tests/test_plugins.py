@@ -98,13 +98,36 @@ def test_an_equal_object_resumes_a_run_and_another_does_not(
         spar.decode(["a"], judge=passed(Longer(3)), **options)
 
 
+def test_a_run_of_the_second_object_by_an_earlier_version_is_resumed(tmp_path: Path) -> None:
+    """Which stored its number in this process; its parameters are compared as they are."""
+    options: dict[str, Any] = {"engine": "fake", "budget": 1, "out": tmp_path}
+    spar.decode(["a"], judge=Longer(2), **options)
+    path = tmp_path / "run.json"
+    name = JUDGES.recorded_name(JUDGES.name_of(Longer(2)))
+    path.write_text(path.read_text().replace(f'"{name}"', f'"{name}#2"'))
+    assert len(spar.decode(["a"], judge=Longer(2), **options)) == 1
+    with pytest.raises(ConfigChanged, match="least of the judge object: 2 -> 3"):
+        spar.decode(["a"], judge=Longer(3), **options)
+
+
+class Open:
+    """A judge whose state is set after it was made."""
+
+    least = 1
+
+    def __call__(self, prompt: spar.Prompt, response: str) -> bool:
+        """By length."""
+        return len(response) >= self.least
+
+
 def test_objects_that_a_record_cannot_tell_apart_resume_no_run_of_each_other(
     tmp_path: Path,
 ) -> None:
-    """Of two lambdas, and of two objects with functions as arguments, nothing says whether they are the same."""
+    """Of two lambdas, of two objects with functions as arguments or with more than arguments, nothing says whether they are the same."""
     options: dict[str, Any] = {"engine": "fake", "budget": 1}
-    pairs = [(lambda prompt, response: True, lambda prompt, response: False)]
-    pairs += [(Longer(rule=len), Longer(rule=sum))]
+    pairs: list[tuple[Any, Any]] = [(lambda prompt, response: True, lambda prompt, response: False)]
+    pairs += [(Longer(rule=len), Longer(rule=sum)), (Open(), Open())]
+    pairs[-1][0].least, pairs[-1][1].least = 0, 1_000_000
     for number, (first, second) in enumerate(pairs):
         spar.decode(["a"], judge=first, out=tmp_path / str(number), **options)
         with pytest.raises(ConfigChanged, match="judge: "):
