@@ -187,7 +187,7 @@ def open_benchmark(
     data += present(needed(benchmark.optional_data), config.data)
     config = config.model_copy(update={"benchmark": name, "data_digest": data_digest(data, config)})
     whole = _with_stored_ids(benchmark.load(config), directory)
-    examples = whole if benchmark.limits_itself else benchmark.limited(whole, config.limit)
+    examples = whole if benchmark.limits_itself else _limited(benchmark, whole, config, directory)
     _check_not_deleted(directory, config.responses, request)
     answers, grades = None, None
     notes = tuple(note for folder in data for note in folder.notes)
@@ -224,6 +224,21 @@ def open_benchmark(
     verifiers = {f"data/{folder.name}": folder.digest for folder in data}
     verifiers |= {package: _version(package) for package in benchmark.packages_of(examples)}
     return OpenedBenchmark(benchmark, config, examples, outputs, len(whole), notes, verifiers)
+
+
+def _limited(
+    benchmark: Benchmark, whole: Sequence[Prompt], config: EvalConfig, directory: Path
+) -> Sequence[Prompt]:
+    """The examples that `--limit` takes: of a file of responses the first, of which it may have no others."""
+    first = whole[: config.limit]
+    if config.limit is None or config.responses:
+        return first
+    limited = benchmark.limited(whole, config.limit)
+    # An evaluation of an earlier version took the first; it keeps them.
+    path = directory / TREES
+    stored = stored_trees(path).keys() if path.is_file() else set()
+    earlier = {prompt.id for prompt in first} <= stored
+    return limited if not earlier or {prompt.id for prompt in limited} <= stored else first
 
 
 def _version(package: str) -> str:

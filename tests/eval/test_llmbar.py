@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -16,11 +17,14 @@ from spar.eval.llmbar import pairs as pairs_module
 from spar.eval.llmbar.pairs import ADVERSARIAL, NATURAL, Pair, read_pairs
 from spar.eval.llmbar.pairwise import Pairwise, comparison, parse_winner
 from spar.eval.llmbar.pointwise import Pointwise
+from spar.eval.runner import EvalRequest, open_benchmark
 from spar.eval.statistics import metrics
 from spar.infer.engine import Request
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.seeds import derive, run_of_seeds
+from spar.manifest import Manifest
 from spar.record.evaluation import Metric
+from spar.store import RunStore
 from spar.templates import escape_markers
 from spar.types import Judgement, Node, Prompt, SearchTree
 from tests.eval.memory import MemoryJobRunner, MemoryOutputs
@@ -205,6 +209,35 @@ def test_a_limit_takes_a_pair_of_each_subset_in_turn(
     assert pairs == ["Natural/0", "Natural/0", "GPTOut/0", "GPTOut/0", "Natural/1"]
     assert benchmark.limited(examples, 3) == benchmark.limited(examples, 5)[:3]
     assert benchmark.limited(examples, None) == examples
+
+
+def test_an_evaluation_of_an_earlier_version_keeps_its_examples(
+    three_pairs: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It took the first ones; and of a file of responses the first are scored, since it may have no others."""
+    monkeypatch.setattr("spar.eval.llmbar.pointwise.Pointwise.data", ())
+    examples = Pointwise().load(EvalConfig())
+    directory, request = tmp_path / "llmbar", EvalRequest(("llmbar",))
+    spread = [0, 1, 4]
+
+    def chosen(**settings: object) -> list[int]:
+        config = EvalConfig(limit=3, **settings)
+        opened = open_benchmark("llmbar", config, request, directory)
+        return [examples.index(prompt) for prompt in opened.examples]
+
+    assert chosen() == spread
+    with RunStore.open(directory, Manifest(spar_version="0", config={})) as store:
+        for prompt in examples[:3]:
+            store.append(judged_tree(prompt, (True,)))
+        assert chosen() == [0, 1, 2]
+        store.append(judged_tree(examples[4], (True,)))
+        assert chosen() == spread
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(
+        "".join(json.dumps({"id": p.id, "response": "Yes"}) + "\n" for p in examples[:3])
+    )
+    directory = tmp_path / "responses"
+    assert chosen(responses=str(rows)) == [0, 1, 2]
 
 
 def test_only_the_examples_asked_for_are_counted(three_pairs: None) -> None:
