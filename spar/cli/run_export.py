@@ -17,7 +17,7 @@ from spar.export.columns import ROW_KINDS, RowKind
 from spar.export.otlp import json_line, requests, run_origin
 from spar.export.page.comparison import compare_runs, comparison_page
 from spar.export.page.run_page import run_pages
-from spar.export.run import annotations_for, check_constraints, find_tree
+from spar.export.run import annotations_for, check_constraints, find_tree, program_annotations
 from spar.export.table import TABLE_FORMATS, TableFormat, write_examples, write_table
 from spar.files import writing
 from spar.record.evaluation import EXAMPLES, RESULTS, read_examples
@@ -31,7 +31,7 @@ _Name = TypeVar("_Name", bound=str)
 SPAN_FORMATS = ("otlp",)
 RUN_FORMATS = ("html",)
 """Formats of a tree in which a whole run can be written too."""
-_ROWS_OF_EXAMPLES = "examples"
+_ROWS_OF_EXAMPLES, _ROWS_OF_FAULTS = "examples", "faults"
 _ALL_ROWS = (*ROW_KINDS, _ROWS_OF_EXAMPLES)
 
 
@@ -176,7 +176,9 @@ def _write_parts(handle: IO[bytes], parts: Iterable[str]) -> int:
 def _write_tree(options: Export) -> None:
     tree = find_tree(options.run, options.prompt_id)
     file_format = _choice("--format", options.file_format, TREE_FORMATS)
-    text = export_tree(tree, file_format, annotations_for(options.run))
+    # The record itself has no verdict of an evaluation, whose examples may be damaged.
+    annotate = program_annotations if file_format == "json" else annotations_for
+    text = export_tree(tree, file_format, annotate(options.run))
     if options.out is None:
         sys.stdout.buffer.write(text.encode("utf-8"))
         sys.stdout.flush()
@@ -201,9 +203,9 @@ def _write_table(options: Export) -> None:
 def _write_rows(run: Path, handle: IO[bytes], file_format: TableFormat, rows: str) -> int:
     if rows == _ROWS_OF_EXAMPLES:
         return write_examples(read_examples(run), handle, file_format)
-    annotations = annotations_for(run)
+    annotate = program_annotations if rows == _ROWS_OF_FAULTS else annotations_for  # as above
     kind: RowKind = _choice("--rows", rows, ROW_KINDS)
-    return write_table(last_trees(run), handle, file_format, rows=kind, annotations=annotations)
+    return write_table(last_trees(run), handle, file_format, rows=kind, annotations=annotate(run))
 
 
 def _default_rows(run: Path) -> str:

@@ -18,6 +18,7 @@ from spar.export.page.document import style
 from spar.export.page.run_page import run_pages
 from spar.export.run import find_tree
 from spar.nano.tasks import prompts
+from spar.record.evaluation import EXAMPLES
 from spar.store import TREES
 from spar.types import SearchTree
 from spar.view.node_detail import Annotations
@@ -126,6 +127,18 @@ def test_a_damaged_run_is_one_line(three: Path) -> None:
     path.write_bytes(b'{"prompt": {"id": "odd"}}\n')
     with pytest.raises(UsageError, match="the tree at byte 0 is damaged"):
         find_tree(three, "odd")
+
+
+def test_a_damaged_line_of_an_evaluation_stops_only_what_has_its_verdict(
+    three: Path, tmp_path: Path
+) -> None:
+    """Neither the record of a tree nor the table of faults does."""
+    (three / EXAMPLES).write_text("{\n")
+    run(Export(three, "json", "p1", out=tmp_path / "tree.json"))
+    run(Export(three, "csv", rows="faults", out=tmp_path / "faults.csv"))
+    for options in ({"file_format": "markdown", "prompt_id": "p1"}, {"file_format": "csv"}):
+        with pytest.raises(UsageError, match=r"examples\.jsonl:1"):
+            run(Export(three, out=tmp_path / "other", **options))  # type: ignore[arg-type]  # a table of keywords
 
 
 def test_a_file_that_cannot_be_written(three: Path, tmp_path: Path) -> None:
