@@ -132,7 +132,7 @@ def _existence(text: str, *, keywords: Sequence[str]) -> Observation:
 
 
 def _frequency(text: str, *, keyword: str, frequency: int, relation: str) -> Observation:
-    count = len(re.findall(keyword, text, re.IGNORECASE))
+    count = len(re.findall(keyword.strip(), text, re.IGNORECASE))
     observed = _related(relation, frequency, "time", count)
     return Observation(f"{_quoted(keyword)} {observed.constraint}", observed.found, observed.met)
 

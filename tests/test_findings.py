@@ -31,6 +31,7 @@ CASES: list[tuple[str, dict[str, Any], str, str]] = [
     ("keywords:existence", {"keywords": ["river", "sea"]}, "a sea", 'contains "river", "sea": missing "river"'),
     ("keywords:existence", {"keywords": ["river", "sea"]}, "sea, river", 'contains "river", "sea": all there'),
     ("keywords:frequency", {"keyword": "sea", "frequency": 2, "relation": "at least"}, "sea", '"sea" at least 2 times: 1'),
+    ("keywords:frequency", {"keyword": " sea ", "frequency": 2, "relation": "at least"}, "A sea, a sea.", '"sea" at least 2 times: 2'),
     ("keywords:forbidden_words", {"forbidden_words": ["good"]}, "good, Good", 'forbidden "good": found 2 times'),
     ("keywords:forbidden_words", {"forbidden_words": ["good", "bad"]}, "bad", 'forbidden "good", "bad": found "bad" once'),
     ("keywords:letter_frequency", {"letter": "A", "let_frequency": 3, "let_relation": "at least"}, "aA b", 'the letter "a" at least 3 times: 2'),
