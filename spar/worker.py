@@ -272,7 +272,7 @@ async def _evaluate(
     done = spec.done_file(item)
     if not done.exists():
         request = EvalRequest(
-            (item.benchmark,), out=done.parent, allow_code_execution=is_code_allowed()
+            (item.benchmark,), done.parent, allow_code_execution=is_code_allowed()
         )
         await pool.suit(item.config, listener.note)
         _, error = await evaluate(item.config, request, listener, pool)

@@ -20,7 +20,7 @@ from urllib.parse import quote
 import pytest
 
 from spar.errors import UsageError
-from spar.export.run import annotations_for
+from spar.export.run import program_annotations
 from spar.record.evaluation import Example, write_examples
 from spar.store import TREES
 from tests.browsers import Visit, headless
@@ -39,7 +39,7 @@ Reply = tuple[int, dict[str, str], str]
 @contextmanager
 def serving(*paths: Path) -> Iterator[PageServer]:
     """A server on any free port."""
-    server = PageServer(Catalogue(paths, annotations_for), 0)
+    server = PageServer(Catalogue(paths, program_annotations), 0)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
@@ -102,7 +102,7 @@ def test_a_run_without_a_tree_is_waited_for(
         return refresh(self)
 
     monkeypatch.setattr(TreeIndex, "refresh", look)
-    served = LiveRun(run, annotations_for)
+    served = LiveRun(run, program_annotations)
     time.sleep(1)
     served.close()
     assert 1 <= len(looks) <= 2 + 1 / CHECK_SECONDS
@@ -163,7 +163,7 @@ def test_runs_are_set_side_by_side(folder: Path) -> None:
     }
     (folder / "story" / "summary.json").write_text(json.dumps(totals))
     write_run(folder / "story" / "drafts", *story_run())
-    catalogue = Catalogue([folder], annotations_for)
+    catalogue = Catalogue([folder], program_annotations)
     table = catalogue.table()
     rows = {
         row["name"]: dict(zip(table["headings"], row["cells"], strict=True))
@@ -177,7 +177,7 @@ def test_runs_are_set_side_by_side(folder: Path) -> None:
     assert names[names.index(("story", 0)) + 1] == ("drafts", 1)
     assert {row.run for row in catalogue.run_rows()} == {"story", "three"}
     write_run(folder / "other" / "deep", *story_run())
-    only = Catalogue([folder / "other" / "deep" / TREES, folder / "three"], annotations_for)
+    only = Catalogue([folder / "other" / "deep" / TREES, folder / "three"], program_annotations)
     assert [row.run for row in only.run_rows()] == ["deep", "three"]
 
 
@@ -186,13 +186,15 @@ def test_runs_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
     for name in "abc":
         write_run(tmp_path / name / "mine" / "nano-if", *story_run())
     paths = [tmp_path / name / "mine" for name in "abc"]
-    catalogue = Catalogue([*paths, paths[0]], annotations_for)
+    catalogue = Catalogue([*paths, paths[0]], program_annotations)
     assert catalogue.names() == [f"{name}/mine/nano-if" for name in "abc"]
     for path, name in zip(paths, catalogue.names(), strict=True):
         assert catalogue.open(name).directory == path / "nano-if"
     catalogue.close()
     runs = [path / "nano-if" for path in paths]
-    assert Catalogue(runs, annotations_for).names() == [f"{name}/mine/nano-if" for name in "abc"]
+    assert Catalogue(runs, program_annotations).names() == [
+        f"{name}/mine/nano-if" for name in "abc"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -272,7 +274,7 @@ def test_it_listens_on_loopback_alone(folder: Path) -> None:
         port = server.server_address[1]
         assert server.server_address[0] == "127.0.0.1"
         with pytest.raises(UsageError, match=f"port {port} is taken .* pass another --port"):
-            PageServer(Catalogue((folder,), annotations_for), port)
+            PageServer(Catalogue((folder,), program_annotations), port)
 
 
 def test_a_growing_run_is_followed(folder: Path) -> None:
