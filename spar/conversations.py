@@ -67,7 +67,11 @@ def conversation(
             f"a row with 'prompt' or 'messages'{_rename(row)}",
         )
     if form == "prompt" and "messages" in row and not field:
-        reject(where, "both 'prompt' and 'messages'", "exactly one of them")
+        reject(
+            where,
+            "both 'prompt' and 'messages'",
+            "exactly one of them, or --prompt-field to name the one to read",
+        )
     rest = {name: value for name, value in row.items() if name != form}
     messages = _messages(row, form, rest, where, named=bool(field))
     return messages if form == "body" else _with_system(messages, rest, where), rest
