@@ -154,7 +154,7 @@ def _leaves(config: Mapping[str, Any], above: str = "") -> dict[str, str]:
 def _numbered(old: str, new: str) -> bool:
     """Whether the JSON of an object's name is the new one with a number, which earlier versions stored; its parameters count."""
     name, _, number = json.loads(old).partition("#")
-    return number.isdigit() and name == json.loads(new)
+    return number.isdigit() and f'"{name}"' == new
 
 
 def _same_file(old: str | None, new: str | None) -> bool:

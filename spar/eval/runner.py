@@ -21,6 +21,7 @@ from spar.errors import SparError, UsageError, did_you_mean
 from spar.eval.benchmark import PYTHON, Benchmark, declared_spec
 from spar.eval.datasets.first_use import fetch_absent
 from spar.eval.datasets.local import open_data
+from spar.eval.examples import limited, under_stored_ids
 from spar.eval.external_answers.matching import fill_answers, match_answers, match_grader_replies
 from spar.eval.job_outputs import RunOutputs
 from spar.eval.job_runner import DirectoryJobRunner, start_all
@@ -31,11 +32,10 @@ from spar.infer.gather import gather
 from spar.listener import Listener
 from spar.manifest import config_digest
 from spar.plugins import BENCHMARKS, is_path, safe_name
-from spar.prompts import with_stored_ids
 from spar.record.evaluation import Results, Scored, write_examples, write_results
 from spar.run.decoding import refuse_prompt_field
 from spar.run.engine_pool import EnginePool
-from spar.store import MANIFEST, TREES, read_manifest, stored_trees
+from spar.store import MANIFEST, read_manifest
 from spar.types import Prompt, Usage
 
 
@@ -186,8 +186,8 @@ def open_benchmark(
     data = [open_data(used, config.data) for used in data_of(benchmark, config)]
     data += present(needed(benchmark.optional_data), config.data)
     config = config.model_copy(update={"benchmark": name, "data_digest": data_digest(data, config)})
-    whole = _with_stored_ids(benchmark.load(config), directory)
-    examples = whole if benchmark.limits_itself else _limited(benchmark, whole, config, directory)
+    whole = under_stored_ids(benchmark.load(config), directory)
+    examples = whole if benchmark.limits_itself else limited(benchmark, whole, config, directory)
     _check_not_deleted(directory, config.responses, request)
     answers, grades = None, None
     notes = tuple(note for folder in data for note in folder.notes)
@@ -226,21 +226,6 @@ def open_benchmark(
     return OpenedBenchmark(benchmark, config, examples, outputs, len(whole), notes, verifiers)
 
 
-def _limited(
-    benchmark: Benchmark, whole: Sequence[Prompt], config: EvalConfig, directory: Path
-) -> Sequence[Prompt]:
-    """The examples that `--limit` takes: of a file of responses the first, of which it may have no others."""
-    first = whole[: config.limit]
-    if config.limit is None or config.responses:
-        return first
-    limited = benchmark.limited(whole, config.limit)
-    # An evaluation of an earlier version took the first; it keeps them.
-    path = directory / TREES
-    stored = stored_trees(path).keys() if path.is_file() else set()
-    earlier = {prompt.id for prompt in first} <= stored
-    return limited if not earlier or {prompt.id for prompt in limited} <= stored else first
-
-
 def _version(package: str) -> str:
     if package == PYTHON:
         return platform.python_version()
@@ -248,13 +233,6 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
-
-
-def _with_stored_ids(examples: Sequence[Prompt], directory: Path) -> list[Prompt]:
-    """The examples under the ids that an evaluation in the directory has for them, where these come from the content."""
-    path = directory / TREES
-    stored = stored_trees(path) if path.is_file() else {}
-    return [*with_stored_ids(examples, {name: tree.digest for name, tree in stored.items()})]
 
 
 def find_benchmark(name: str, request: EvalRequest, config: EvalConfig = EvalConfig()) -> Benchmark:
