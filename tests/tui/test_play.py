@@ -917,6 +917,7 @@ async def test_an_unexpected_exception_is_one_line(
     async def breaks(*_: object, **__: object) -> None:
         raise RuntimeError("no\nway")
 
+    monkeypatch.setattr(plugin_errors, "LOADED_MODULES", set())
     monkeypatch.setattr(Session, "search_async", breaks)
     monkeypatch.setattr(Session, "prepare_async", breaks)
     line = "unexpected error: RuntimeError: no way; run spar decode"
