@@ -1,12 +1,11 @@
 """Which examples an evaluation has, and under which ids, where its directory already holds answers.
 
-examples = under_stored_ids(benchmark.load(config), directory)
-limited(benchmark, examples, config, directory)              those that `--limit` takes
+whole, examples = examples_of(benchmark, config, directory)
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from spar.config import EvalConfig
@@ -16,13 +15,25 @@ from spar.store import TREES, stored_trees
 from spar.types import Prompt
 
 
-def under_stored_ids(examples: Sequence[Prompt], directory: Path) -> list[Prompt]:
-    """The examples under the ids that an evaluation in the directory has for them, where these come from the content."""
-    return [*with_stored_ids(examples, _digests(directory))]
+def examples_of(
+    benchmark: Benchmark, config: EvalConfig, directory: Path
+) -> tuple[Sequence[Prompt], Sequence[Prompt]]:
+    """All that the benchmark loads, and those of them that are evaluated.
+
+    They have the ids that an evaluation in the directory has for them, where these come from the content.
+    """
+    path = directory / TREES
+    stored = (
+        {name: tree.digest for name, tree in stored_trees(path).items()} if path.is_file() else {}
+    )
+    whole = [*with_stored_ids(benchmark.load(config), stored)]
+    if benchmark.limits_itself:
+        return whole, whole
+    return whole, _limited(benchmark, whole, config, stored)
 
 
-def limited(
-    benchmark: Benchmark, whole: Sequence[Prompt], config: EvalConfig, directory: Path
+def _limited(
+    benchmark: Benchmark, whole: Sequence[Prompt], config: EvalConfig, stored: Collection[str]
 ) -> Sequence[Prompt]:
     """The examples that `--limit` takes.
 
@@ -33,17 +44,8 @@ def limited(
     if config.limit is None or config.responses:
         return first
     chosen = benchmark.limited(whole, config.limit)
-    stored = _digests(directory).keys()
-    is_earlier = _ids(first) <= stored and not _ids(chosen) <= stored
-    return first if is_earlier else chosen
+    return first if _all_in(first, stored) and not _all_in(chosen, stored) else chosen
 
 
-def _digests(directory: Path) -> dict[str, str]:
-    """Ids of the prompts that are answered there, each with the digest of its content."""
-    path = directory / TREES
-    trees = stored_trees(path) if path.is_file() else {}
-    return {name: tree.digest for name, tree in trees.items()}
-
-
-def _ids(examples: Sequence[Prompt]) -> set[str]:
-    return {prompt.id for prompt in examples}
+def _all_in(examples: Sequence[Prompt], stored: Collection[str]) -> bool:
+    return all(prompt.id in stored for prompt in examples)

@@ -21,7 +21,7 @@ from spar.errors import SparError, UsageError, did_you_mean
 from spar.eval.benchmark import PYTHON, Benchmark, declared_spec
 from spar.eval.datasets.first_use import fetch_absent
 from spar.eval.datasets.local import open_data
-from spar.eval.examples import limited, under_stored_ids
+from spar.eval.examples import examples_of
 from spar.eval.external_answers.matching import fill_answers, match_answers, match_grader_replies
 from spar.eval.job_outputs import RunOutputs
 from spar.eval.job_runner import DirectoryJobRunner, start_all
@@ -186,8 +186,7 @@ def open_benchmark(
     data = [open_data(used, config.data) for used in data_of(benchmark, config)]
     data += present(needed(benchmark.optional_data), config.data)
     config = config.model_copy(update={"benchmark": name, "data_digest": data_digest(data, config)})
-    whole = under_stored_ids(benchmark.load(config), directory)
-    examples = whole if benchmark.limits_itself else limited(benchmark, whole, config, directory)
+    whole, examples = examples_of(benchmark, config, directory)
     _check_not_deleted(directory, config.responses, request)
     answers, grades = None, None
     notes = tuple(note for folder in data for note in folder.notes)
