@@ -19,7 +19,7 @@ from spar.config.loading import (
     validated,
 )
 from spar.config.serving import ServeGroup, load_serve
-from spar.config.settings import FREE, DecodeConfig, EvalConfig, options_of_others
+from spar.config.settings import FREE, DecodeConfig, EvalConfig, without_options_of_others
 
 __all__ = [
     "FREE",
@@ -41,11 +41,11 @@ __all__ = [
     "load_eval",
     "load_serve",
     "names_credential",
-    "options_of_others",
     "override",
     "refuse_ambiguous",
     "section",
     "setting",
     "specs",
     "validated",
+    "without_options_of_others",
 ]

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from spar.config.fields import Settings, accepts_none, specs
 from spar.config.keys import check_headers, check_key_name
-from spar.config.settings import DecodeConfig, EvalConfig, options_of_others
+from spar.config.settings import DecodeConfig, EvalConfig, without_options_of_others
 from spar.config.yaml_text import load_yaml
 from spar.errors import UsageError, did_you_mean
 from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES
@@ -68,13 +68,8 @@ def load_eval(
         values["strategy"] = EvalConfig.model_fields["strategy"].default
         if not options_of_search:
             values.pop("strategy_args", None)
-    return validated(EvalConfig, recipe, _replaced(values, own), overrides)
-
-
-def _replaced(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of a recipe with those of another section in their place."""
-    others = options_of_others(EvalConfig, values, changes)
-    return {**{name: value for name, value in values.items() if name not in others}, **changes}
+    values = {**without_options_of_others(EvalConfig, values, own), **own}
+    return validated(EvalConfig, recipe, values, overrides)
 
 
 def refuse_ambiguous(names: Iterable[str]) -> None:
@@ -129,8 +124,7 @@ def override(
 
     Options of a strategy or a judge are left out where the overrides name another one.
     """
-    others = options_of_others(kind, values, overrides)
-    result = {name: value for name, value in values.items() if name not in others}
+    result = without_options_of_others(kind, values, overrides)
     for name, value in overrides.items():
         if value is None and not accepts_none(kind, name):
             continue

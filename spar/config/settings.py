@@ -71,6 +71,14 @@ def options_of_others(
     return names
 
 
+def without_options_of_others(
+    kind: type[Settings], values: Mapping[str, Any], changes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """`values` without the settings of `options_of_others`, for the changes to be put over them."""
+    others = options_of_others(kind, values, changes)
+    return {name: value for name, value in values.items() if name not in others}
+
+
 class EvalConfig(NanoIfGroup, LmEvalGroup, LlmbarGroup, GraderGroup, BenchmarkGroup, DecodeConfig):
     """Settings of `spar eval`: one benchmark, and the search that answers it."""
 

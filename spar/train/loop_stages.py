@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spar.config import DecodeConfig, EvalConfig, options_of_others
+from spar.config import DecodeConfig, EvalConfig, without_options_of_others
 from spar.embedded import CHECKPOINT
 from spar.record.training import PROMPTS, iteration_folder
 from spar.train.evaluations import EvalSpec
@@ -280,10 +280,8 @@ def _eval(config: TrainConfig, run: Path, iteration: int, origin: Origin) -> Sta
 def _eval_item(
     config: TrainConfig, item: EvalSpec, models: Models, origin: Origin, held_out: str
 ) -> EvalItem:
-    stored = config.eval.stored()
-    others = options_of_others(EvalConfig, stored, item.settings)
     values = {
-        **{name: value for name, value in stored.items() if name not in others},
+        **without_options_of_others(EvalConfig, config.eval.stored(), item.settings),
         "seed": config.seed,
         **item.settings,
         **({"prompts": held_out} if item.held_out else {}),
