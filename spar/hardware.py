@@ -10,10 +10,13 @@ import subprocess
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
 
 QUERY = ("--query-gpu=index,uuid,memory.free,memory.total", "--format=csv,noheader,nounits")
 """What nvidia-smi is asked, for `parse_gpus`."""
+_SMI_SECONDS = 60.0
+"""Without persistence mode nvidia-smi first wakes each GPU, some seconds each; where a driver hangs it never ends."""
 _DEVICES = ("/dev/nvidiactl", "/dev/nvmap", "/dev/kfd")
 """Devices of the drivers, where there may be no nvidia-smi: NVIDIA's in a container and on its boards, AMD's."""
 
@@ -124,12 +127,15 @@ def total_memory() -> int:
 
 def list_gpus() -> list[str]:
     """Name and memory of each NVIDIA GPU, as nvidia-smi prints them; [] where there is none."""
-    command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
-    try:
-        run = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return run.stdout.strip().splitlines()
+    return _nvidia_smi("--query-gpu=name,memory.total", "--format=csv,noheader", strict=True)
+
+
+def count_gpus() -> int:
+    """The GPUs that CUDA would show to this process, counted without torch, which would hold memory on them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len(_names(visible))
+    return sum(line.startswith("GPU ") for line in _nvidia_smi("-L"))
 
 
 def may_see_gpu() -> bool:
@@ -142,11 +148,7 @@ def may_see_gpu() -> bool:
 
 def visible_gpus() -> tuple[Gpu, ...]:
     """The NVIDIA GPUs that CUDA would show to this process, without a CUDA context in it."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return ()
-    listing = subprocess.run([program, *QUERY], capture_output=True, text=True, check=False)
-    return parse_gpus(listing.stdout, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    return parse_gpus("\n".join(_nvidia_smi(*QUERY)), os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
 def parse_gpus(listing: str, visible: str | None) -> tuple[Gpu, ...]:
@@ -158,23 +160,40 @@ def parse_gpus(listing: str, visible: str | None) -> tuple[Gpu, ...]:
         `CUDA_VISIBLE_DEVICES`: indices or ids of the GPUs to use; None for all.
     """
     rows = [tuple(cell.strip() for cell in row) for row in csv.reader(listing.splitlines())]
-    gpus = {
-        (row[0], row[1]): Gpu(int(row[2]) << 20, int(row[3]) << 20) for row in rows if _is_gpu(row)
-    }
-    if visible is None:
-        return tuple(gpus.values())
+    gpus = [row for row in rows if len(row) == len(("index", "uuid", "free", "total"))]
+    if visible is not None:
+        named = ([row for row in gpus if _is_named(name, *row[:2])] for name in _names(visible))
+        gpus = [row for found in takewhile(bool, named) for row in found]
     return tuple(
-        gpu
-        for name in _names(visible)
-        for (index, uuid), gpu in gpus.items()
-        if name == index or (len(name) > len("GPU-") and uuid.startswith(name))
+        Gpu(int(free) << 20, int(total) << 20)
+        for _, _, free, total in gpus
+        if free.isdigit() and total.isdigit()
     )
 
 
 def _names(visible: str) -> list[str]:
-    """The GPUs that a value of `CUDA_VISIBLE_DEVICES` names."""
-    return [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
+    """The GPUs that a value of `CUDA_VISIBLE_DEVICES` names: as CUDA reads it, those before the first that is none."""
+    names = (name.strip() for name in visible.split(","))
+    return list(takewhile(lambda name: name not in ("", "-1"), names))
 
 
-def _is_gpu(row: tuple[str, ...]) -> bool:
-    return len(row) == 4 and row[2].isdigit() and row[3].isdigit()
+def _is_named(name: str, index: str, uuid: str) -> bool:
+    return name == index or (len(name) > len("GPU-") and uuid.startswith(name))
+
+
+def _nvidia_smi(*arguments: str, strict: bool = False) -> list[str]:
+    """The lines that nvidia-smi prints; none where there is no such program, it hangs or, if `strict`, it fails."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    try:
+        run = subprocess.run(
+            [program, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=_SMI_SECONDS,
+            check=strict,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return run.stdout.strip().splitlines()

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from spar import hardware
-from spar.hardware import Gpu, may_see_gpu, parse_gpus, usable_cores
+from spar.hardware import (
+    Gpu,
+    count_gpus,
+    list_gpus,
+    may_see_gpu,
+    parse_gpus,
+    usable_cores,
+    visible_gpus,
+)
 
 LISTING = """\
 0, GPU-aaaa-1, 80000, 81559
@@ -27,6 +35,9 @@ LISTING = """\
         ("2,0", (1000, 80000)),
         ("GPU-bbcc", (1000,)),
         ("7", ()),
+        ("0,-1,1", (80000,)),
+        ("0,,1", (80000,)),
+        ("0,7,1", (80000,)),
     ],
 )
 def test_only_visible_gpus_count(visible: str | None, mib: tuple[int, ...]) -> None:
@@ -40,6 +51,19 @@ def test_only_visible_gpus_count(visible: str | None, mib: tuple[int, ...]) -> N
 def test_unreadable_gpus_do_not_count(listing: str) -> None:
     """What nvidia-smi prints without a usable GPU."""
     assert parse_gpus(listing, None) == ()
+
+
+def test_an_nvidia_smi_that_hangs_shows_no_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it does over a GPU that has fallen off the bus."""
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\nexec sleep 600\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(hardware, "_SMI_SECONDS", 0.2)
+    assert (visible_gpus(), list_gpus(), count_gpus()) == ((), [], 0)
 
 
 @pytest.mark.parametrize(

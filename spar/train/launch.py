@@ -14,15 +14,13 @@ DeepSpeed's launcher.
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from spar.errors import MissingExtra, SparError, UsageError
+from spar.hardware import count_gpus
 from spar.record.training import FAILURE
 from spar.subprocesses import WATCHED, RunChild, appended, failure, print_error, run_child
 from spar.train.methods import METHODS
@@ -79,9 +77,10 @@ def command(method: str, settings: Path, how: LaunchSettings = LaunchSettings())
     module = [METHODS[method].module, str(settings)]
     if how.hostfile:
         return [*_over_hosts(how), *module]
-    processes = how.processes or max(1, _gpus())
+    gpus = count_gpus()
+    processes = how.processes or max(1, gpus)
     # The trainers refuse one process that sees several GPUs, except below a launcher.
-    if processes == 1 and _gpus() <= 1:
+    if processes == 1 and gpus <= 1:
         return [sys.executable, "-m", *module]
     port = how.master_port or _free_port()
     return [
@@ -126,18 +125,6 @@ def _over_hosts(how: LaunchSettings) -> list[str]:
         *(str(program), "--hostfile", how.hostfile, *port),
         *("--no_local_rank", "--module"),
     ]
-
-
-def _gpus() -> int:
-    """GPUs of this machine, counted without torch, which would hold memory on them."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return 0
-    listing = subprocess.run([program, "-L"], capture_output=True, text=True, check=False)
-    return sum(line.startswith("GPU ") for line in listing.stdout.splitlines())
 
 
 def _free_port() -> int:

@@ -69,14 +69,15 @@ SIZES = {"toy_small": 3, "toy_large": 7}
 
 
 def write_tasks(folder: Path) -> str:
-    """Write tasks toy_small and toy_large of choices, toy_reply, toy_free, toy_text, toy_prefix and toy_unsafe,
-    and two groups of the first two; returns the folder as `open_tasks` takes it."""
+    """Write tasks toy_small and toy_large of choices, toy_reply, toy_free, toy_text, toy_prefix, toy_zero and
+    toy_unsafe, and two groups of the first two; returns the folder as `open_tasks` takes it."""
     (folder / "documents.py").write_text(CODE)
     files = {name: BASE.format(name=name, rows=rows) + CHOICE for name, rows in SIZES.items()}
     files["toy_reply"] = BASE.format(name="toy_reply", rows=5) + REPLY
     files["toy_free"] = BASE.format(name="toy_free", rows=2) + REPLY.split("filter_list")[0]
     files["toy_text"] = BASE.format(name="toy_text", rows=4) + ROLLING
     files["toy_prefix"] = BASE.format(name="toy_prefix", rows=2) + REPLY + 'gen_prefix: "It is"\n'
+    files["toy_zero"] = BASE.format(name="toy_zero", rows=2) + REPLY + "num_fewshot: 0\n"
     files["toy_unsafe"] = BASE.format(name="toy_unsafe", rows=2) + REPLY + "unsafe_code: true\n"
     files["toy_weighted"] = GROUP.format(name="toy_weighted", weighted="true")
     files["toy_plain"] = GROUP.format(name="toy_plain", weighted="false")

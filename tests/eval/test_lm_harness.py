@@ -261,6 +261,18 @@ def test_a_prefilled_reply_can_be_asked_as_text(toys: str) -> None:
     assert prompts[1].messages == (Message(role="user", content="1 and 1? It is"),)
 
 
+def test_a_task_that_sets_zero_worked_examples_says_that_it_shows_none(
+    toys: str, tmp_path: Path
+) -> None:
+    """lm-eval leaves it at 0 whatever is asked for; one that sets nothing shows as many as are asked for."""
+    for name, shown, is_told in (("toy_zero", 0, True), ("toy_free", 1, False)):
+        task = HarnessTask(name, folder=toys)
+        scored, _ = run(task, tmp_path / name, CountingEngine(), num_fewshot=1)
+        assert f"{shown} worked examples" in scored.notes[0]
+        told = [note for note in scored.notes if "--num-fewshot has no effect" in note]
+        assert len(told) == is_told and all(name in note for note in told)
+
+
 @pytest.mark.data
 def test_gsm8k_is_lm_evals_task_over_local_files(data_root: Path) -> None:
     """Five worked examples, as turns or as text; the last question is the test file's."""

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from spar.errors import EngineError
+from spar.errors import EngineError, PromptRefused
 from spar.infer.engines.openai.concurrency_limit import INITIAL_LIMIT
 from spar.infer.engines.openai.connection_pool import ConnectionLost
 from spar.infer.engines.openai.retry import RetryPolicy, TransientError
-from tests.answers import Script, error_body
+from tests.answers import Fault, Script, error_body
 from tests.infer.openai_helpers import SETTINGS, ask, connect, votes
 from tests.infer.test_openai_concurrency import unreachable_servers
 from tests.servers import ScriptedServer
@@ -142,7 +142,24 @@ async def test_timeouts_are_attempted_four_times() -> None:
     with ScriptedServer(Script(fault_share=1.0, faults=("stall",))) as server:
         with pytest.raises(EngineError, match="4 failed attempts"):
             await ask(connect(server, settings=settings), votes(1))
-        assert server.num_requests == 4
+        *attempts, probe = server.seen
+    assert [attempt.body for attempt in attempts] == 4 * [attempts[0].body]
+    assert probe.body["messages"] != attempts[0].body["messages"]
+
+
+async def test_a_prompt_that_always_times_out_is_a_fault_of_its_tree() -> None:
+    """As one over which a model never ends: the run goes on, since others are served."""
+
+    class Endless(ScriptedServer):
+        def draw_fault(self, body: dict[str, Any]) -> Fault | None:
+            return "stall" if body["messages"][0]["content"] == "endless" else None
+
+    settings = replace(SETTINGS, timeout=0.5, retry_for=0.05)
+    with Endless(Script()) as server:
+        engine = connect(server, settings=settings)
+        with pytest.raises(PromptRefused, match=r"no response in 0\.5 s.*other prompts are served"):
+            await engine.generate(votes(1, "endless"))
+        assert await ask(engine, votes(1))
 
 
 async def test_timeouts_beside_replies_do_not_open_the_circuit() -> None:

@@ -177,6 +177,12 @@ class HarnessTask(Benchmark):
         shown = ", ".join(map(str, shots))
         way = "as conversations" if tasks.chat else "as plain text"
         notes = [f"lm-eval {version('lm_eval')}, {shown} worked examples, asked {way}"]
+        if tasks.fixed_zero_shot:
+            first, *others = tasks.fixed_zero_shot
+            more = f" and {len(others):,} more" if others else ""
+            notes.append(
+                f"--num-fewshot has no effect on {first}{more}: a task that sets 0 itself is left at 0, as by lm-eval"
+            )
         notes += [NOTES[name] for name in self.data if name in NOTES]
         if self._likelihoods:
             notes.append("likelihoods are not searched: the strategy had no part in them")

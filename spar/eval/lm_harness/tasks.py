@@ -38,6 +38,8 @@ class HarnessTasks:
     """Whether prompts are conversations."""
     seed: int
     """Of the worked examples."""
+    fixed_zero_shot: tuple[str, ...] = ()
+    """Tasks that show no worked example because they set 0 themselves, where a number was asked for."""
 
     def requests(self) -> list[Any]:
         """lm-eval's requests of all tasks, in order; one that needs several replies is repeated."""
@@ -115,6 +117,11 @@ def open_tasks(name: str, config: EvalConfig, folder: str = "") -> HarnessTasks:
         documents=documents,
         chat=config.chat_template,
         seed=FEWSHOT_SEED + (config.seed or 0),
+        fixed_zero_shot=tuple(
+            task_name
+            for task_name in documents
+            if config.num_fewshot and tasks[task_name].get_config("num_fewshot") == 0
+        ),
     )
 
 

@@ -193,7 +193,8 @@ class Exchange:
                 server.limiter.back_off(permit)
             if isinstance(error, ConnectionLost) or not is_busy:
                 self._servers.record_failure(server, error)
-            suspects_prompt = isinstance(error, ConnectionLost)
+            # A prompt over which a model never ends its reply times out at each attempt.
+            suspects_prompt = isinstance(error, (ConnectionLost, RequestTimeout))
             raise TransientError(
                 type(error).__name__, str(error), suspects_prompt=suspects_prompt
             ) from None
