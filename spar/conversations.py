@@ -15,7 +15,7 @@ fields of a turn are in `turns`, one object a turn.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from spar.rows.json_text import parse_json
@@ -136,7 +136,7 @@ def _turns(turns: list[Any], name: str, rest: dict[str, Any], where: str) -> tup
         reject(where, f"the last message has the role {role!r}", "'user', before any reply")
     if any(others):
         rest.setdefault(TURNS, others)
-    return tuple(_not_blank(messages, where))
+    return tuple(not_blank(messages, where))
 
 
 def _message(turn: Any, name: str, where: str) -> tuple[Message, dict[str, Any]]:
@@ -200,11 +200,12 @@ def _with_system(
 
 
 def _user(text: str, where: str) -> Message:
-    (message,) = _not_blank([Message(role="user", content=text)], where)
+    (message,) = not_blank([Message(role="user", content=text)], where)
     return message
 
 
-def _not_blank(messages: list[Message], where: str) -> list[Message]:
+def not_blank(messages: Sequence[Message], where: str) -> Sequence[Message]:
+    """The turns; raises `UsageError` where the last one is blank."""
     if not messages[-1].content.strip():
         reject(where, f"a blank prompt, {shown(messages[-1].content)}", "non-blank text")
     return messages

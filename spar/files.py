@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -115,7 +116,8 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
     """Write a file that a user names, wherever the name leads.
 
     A regular file is replaced as a whole (`replacing`), behind symbolic links too. A device, a pipe or
-    an open file (`/dev/stdout`) is written to once the block has ended without an error.
+    an open file (`/dev/stdout`) is written to once the block has ended without an error; what stands in
+    an open file stays.
 
     Raises
     ------
@@ -132,12 +134,28 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
     with tempfile.TemporaryFile() as buffer:
         yield buffer
         buffer.seek(0)
-        with target.open("wb") as stream:
+        with _open_stream(target) as stream:
             shutil.copyfileobj(buffer, stream)
 
 
 _DESCRIPTORS = re.compile(r"/(?:dev/(?:fd/|std|tty)|proc/[^/]+/fd/)")
 """Names of files that are open already: these are written to, whatever they are."""
+_OWN_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
+_STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+
+
+def _open_stream(path: Path) -> IO[bytes]:
+    """What a device, a pipe or an open file is written to with.
+
+    To open the name of an open descriptor again would empty the file behind it, and start at its beginning.
+    """
+    own = _OWN_DESCRIPTOR.fullmatch(str(path))
+    number = int(own[1]) if own else _STANDARD.get(str(path))
+    if number is None:
+        return path.open("ab")
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()  # what was printed before comes first
+    return os.fdopen(os.dup(number), "wb")
 
 
 def _end_of_links(path: Path) -> Path:

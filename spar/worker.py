@@ -305,7 +305,7 @@ def _job(spec: GenerationSpec) -> tuple[PromptSource, Job]:
         case GivenSpec():
             job = _without_model(GivenReplies(), "given")
         case VoteSpec():
-            drafts = StoredDrafts(Path(spec.source))
+            drafts = StoredDrafts(Path(spec.source), spec.config.seed)
             job = Job("", (), roles=roles, change=lambda opened: replace(opened, actor=drafts))
         case _:
             job = Job("", ())

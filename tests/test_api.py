@@ -236,7 +236,12 @@ def test_plugins_that_break_their_contract(settings: dict[str, Any], words: str)
         spar.search("Say it.", **{"engine": "fake", "judge": lambda *_: False, **settings})
 
 
-@pytest.mark.parametrize("prompts", [[], 3, [3], ["a", " "], [{"id": 1, "prompt": "a"}] * 2])
+BLANK = spar.Prompt(id="", messages=(spar.Message(role="user", content=" "),))
+
+
+@pytest.mark.parametrize(
+    "prompts", [[], 3, [3], ["a", " "], [BLANK], [{"id": 1, "prompt": "a"}] * 2]
+)
 def test_prompts_that_are_none(prompts: Any) -> None:
     """None at all, another type, a blank text, an id that comes twice."""
     with pytest.raises(spar.UsageError):

@@ -6,6 +6,8 @@ import errno
 import hashlib
 import os
 import stat
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -155,6 +157,38 @@ def test_a_device_stays_a_device(tmp_path: Path) -> None:
             stream.write(b"here")
     assert (tmp_path / "open").read_text() == "here"
     assert (tmp_path / "open").stat().st_ino == inode
+
+
+@pytest.mark.parametrize("name", ["/dev/fd/{}", "/proc/self/fd/{}"])
+def test_what_stands_in_an_open_file_stays(tmp_path: Path, name: str) -> None:
+    """Two writings follow one another at the place where the descriptor is, as in a shell's loop into one file."""
+    with (tmp_path / "open").open("wb", buffering=0) as opened:
+        opened.write(b"first\n")
+        for text in (b"second\n", b"third\n"):
+            with writing(Path(name.format(opened.fileno()))) as stream:
+                stream.write(text)
+        opened.write(b"last\n")
+    assert (tmp_path / "open").read_text() == "first\nsecond\nthird\nlast\n"
+
+
+def test_standard_output_comes_after_what_was_printed(tmp_path: Path) -> None:
+    """And keeps what was in the file that it is appended to."""
+    code = """
+import sys
+from pathlib import Path
+from spar.files import writing
+print("printed")
+for name in ("/dev/stdout", "/dev/stdout", "/dev/stderr"):
+    with writing(Path(name)) as stream:
+        stream.write(b"written\\n")
+print("printed again")
+"""
+    (tmp_path / "all").write_text("before\n")
+    with (tmp_path / "all").open("ab") as out:
+        ended = subprocess.run([sys.executable, "-c", code], stdout=out, stderr=subprocess.PIPE)
+    assert (ended.returncode, ended.stderr) == (0, b"written\n")
+    lines = (tmp_path / "all").read_text().splitlines()
+    assert lines == ["before", "printed", "written", "written", "printed again"]
 
 
 def test_nothing_is_written_through_after_an_error(tmp_path: Path) -> None:

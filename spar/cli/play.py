@@ -225,7 +225,9 @@ def _errors_in_one_line() -> Iterator[None]:
 def _for_play(config: DecodeConfig) -> DecodeConfig:
     is_default = config.retry_for == DecodeConfig.model_fields["retry_for"].default
     retry_for = RETRY_SECONDS if is_default else config.retry_for
-    return config.model_copy(update={"prompts": SOURCE, "retry_for": retry_for})
+    return config.model_copy(
+        update={"prompts": SOURCE, "retry_for": retry_for, "total_budget": None}
+    )
 
 
 def model_settings(typed: str) -> dict[str, Any]:

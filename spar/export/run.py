@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from spar.errors import UsageError
+from spar.record.evaluation import no_trees
 from spar.record.grades import Grades
 from spar.store import read_manifest, tree_at, tree_file, tree_offsets
 from spar.types import Finding, Message, Node, SearchTree
@@ -106,7 +107,7 @@ def _match_id(ids: Iterable[str], prompt_id: str, path: Path) -> str:
     if len(matches) == 1:
         return matches[0]
     if not ids:
-        raise UsageError(f"{path} has no trees yet; run spar decode first")
+        raise no_trees(path)
     message = f"{path} has {len(ids):,} trees"
     if prompt_id:
         prefix = one_line(prompt_id, _ID_WIDTH)

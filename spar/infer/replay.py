@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from spar.infer.decode import RootsProvider
 from spar.infer.roles import REFINE_ATTEMPTS, AttemptFailed, Generation, Roles, Seeds
 from spar.infer.search import SearchSettings, run_search
-from spar.infer.seeds import derive
+from spar.infer.seeds import child_indexes
 from spar.infer.strategy import Plan, SearchConfig, Strategy
 from spar.infer.tree_judge import TreeJudge, open_for_tree
 from spar.infer.work import Merge, merging
@@ -258,7 +258,9 @@ class _Record:
                 raise _NotHeldError
             return dict(enumerate((*nodes, *faults)))
         most = len(nodes) + len(faults) + self.tree.cancelled
-        places = _places(self.seed, self.tree.prompt.id, parent, most)
+        places = child_indexes(
+            self.seed, self.tree.prompt.id, parent, most, attempts=REFINE_ATTEMPTS
+        )
         if not all(node.seed in places for node in nodes):
             raise _NotHeldError
         by_index: dict[int, Node | Fault] = {places[node.seed]: node for node in nodes}
@@ -328,16 +330,6 @@ async def _held_or_made(
         return await held(*arguments)
     except _NotHeldError:
         return await make(*arguments)
-
-
-def _places(seed: int, prompt_id: str, parent: int | None, most: int) -> dict[int | None, int]:
-    """Seed to child index, for every seed that the driver may have given a child of `parent`."""
-    role = "draft" if parent is None else "refine"
-    return {
-        derive(seed, prompt_id, parent, index, role, attempt): index
-        for index in range(most)
-        for attempt in range(REFINE_ATTEMPTS)
-    }
 
 
 def _keeps_draft(fault: Fault) -> bool:

@@ -20,6 +20,26 @@ def derive(run_seed: int | None, *position: str | int | None) -> int | None:
     return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") >> 1
 
 
+def child_indexes(
+    run_seed: int, prompt_id: str, parent: int | None, most: int, *, attempts: int = 1
+) -> dict[int | None, int]:
+    """Seed to child index, for every seed that the first `most` children of `parent` may have been given.
+
+    Parameters
+    ----------
+    parent:
+        Id of the node that is refined; None for drafts.
+    attempts:
+        How often a child may be tried, each time with another seed.
+    """
+    role = "draft" if parent is None else "refine"
+    return {
+        derive(run_seed, prompt_id, parent, index, role, attempt): index
+        for index in range(most)
+        for attempt in range(attempts)
+    }
+
+
 def run_of_seeds(first: int | None, n: int) -> list[int | None]:
     """`n` seeds in a row out of one derived seed; all None where the run is unseeded."""
     if first is None:

@@ -159,6 +159,17 @@ def read_examples(directory: Path) -> Iterator[Example]:
     return _examples(path)
 
 
+def no_trees(path: Path) -> UsageError:
+    """The error of who needs the trees of a run directory, or a file of one, that has none."""
+    folder = path if path.is_dir() else path.parent
+    if (folder / EXAMPLES).is_file():
+        return UsageError(
+            f"{folder} is an evaluation of answers from a file, which has no trees; export its examples: "
+            "--format jsonl, csv or parquet"
+        )
+    return UsageError(f"{path} has no trees yet; run spar decode first")
+
+
 def _examples(path: Path) -> Iterator[Example]:
     with path.open("rb") as handle:
         for number, line in enumerate(handle, start=1):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from spar.config import DecodeConfig
+from spar.conversations import not_blank
 from spar.embedded import is_embedded
 from spar.errors import SparError, UsageError
 from spar.infer.summary import Summary
@@ -292,4 +293,5 @@ def _prompt(value: PromptLike, number: int) -> Prompt:
             '{"prompt": ...} or {"messages": [...]}, or a spar.Prompt'
         )
     check_json(value.meta, where)
+    not_blank(value.messages, where)
     return value

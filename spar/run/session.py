@@ -240,7 +240,9 @@ class Run:
         async with self._open_engines(self._other_roles if in_turn else self.roles) as engines:
             roles = await in_thread(lambda: self._open_roles(engines))
             if in_turn:
-                roles = replace(roles, actor=StoredDrafts(self.store.directory / FOLDER))
+                roles = replace(
+                    roles, actor=StoredDrafts(self.store.directory / FOLDER, settings.seed)
+                )
             search = partial(
                 decode,
                 roles=roles,

@@ -17,6 +17,7 @@ from spar.infer.decode import decode
 from spar.infer.roles import AttemptFailed, Generation, Roles, Seeds
 from spar.infer.rounds import FurtherSearch, rounds_of
 from spar.infer.search import Budget, SearchSettings
+from spar.infer.seeds import child_indexes
 from spar.infer.strategy import UNLIMITED, Expand, Plan, SearchConfig
 from spar.infer.summary import Summary, responses_spent
 from spar.listener import Listener
@@ -113,7 +114,7 @@ def missing_drafts(
         Prompts with the number of their drafts, 0 where those that are stored will do.
     """
     path = directory / FOLDER / TREES
-    drafts = StoredDrafts(path.parent) if path.is_file() else None
+    drafts = StoredDrafts(path.parent, None) if path.is_file() else None
     for prompt, needed in searched:
         tree = drafts.read(prompt.id) if drafts else None
         if tree is not None and tree.prompt.digest != prompt.digest:
@@ -148,10 +149,12 @@ class StoredDrafts:
     ----------
     drafts:
         The run directory of the drafts.
+    seed:
+        The run's, of which the drafts' seeds were made; None where they have none.
     """
 
-    def __init__(self, drafts: Path) -> None:
-        self._path = drafts / TREES
+    def __init__(self, drafts: Path, seed: int | None) -> None:
+        self._path, self._seed = drafts / TREES, seed
         self._offsets = tree_offsets(self._path)
 
     async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Generation:
@@ -166,7 +169,19 @@ class StoredDrafts:
         matching = tree.nodes[index:] if seed is None else [n for n in tree.nodes if n.seed == seed]
         if matching:
             return Generation(matching[0].response, None, matching[0].usage, matching[0].seed)
-        raise AttemptFailed(tree.faults[0].reason, tree.faults[0].text, tree.faults[0].usage)
+        raise self._failure(tree, index)
+
+    def _failure(self, tree: SearchTree, index: int) -> AttemptFailed:
+        """What went wrong with the draft at `index`: nodes and faults are both stored in the order of the drafts."""
+        before = len(tree.nodes)
+        if self._seed is not None:
+            most = len(tree.nodes) + len(tree.faults)
+            indexes = child_indexes(self._seed, tree.prompt.id, None, most)
+            before = sum(indexes.get(node.seed, index) < index for node in tree.nodes)
+        if index - before >= len(tree.faults):
+            return AttemptFailed("no draft with this seed is stored", "", Usage())
+        fault = tree.faults[index - before]
+        return AttemptFailed(fault.reason, fault.text, fault.usage)
 
     def read(self, prompt_id: str) -> SearchTree | None:
         """The stored drafts of a prompt; None where it has none."""

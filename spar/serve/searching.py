@@ -99,7 +99,7 @@ class SearchService:
     """
 
     def __init__(self, settings: ServerSettings, listener: Listener = Listener()) -> None:
-        self.config = settings.config.model_copy(update={"prompts": SOURCE})
+        self.config = settings.config.model_copy(update={"prompts": SOURCE, "total_budget": None})
         self.serve, self.listener = settings.serve, listener
         self.offers = open_offers(self.config, self.serve, listener.note)
         self._start_notes = _StartNotes(listener)

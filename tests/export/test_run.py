@@ -49,6 +49,14 @@ def test_the_only_tree_needs_no_id(tmp_path: Path) -> None:
         find_tree(write_run(tmp_path / "none"))
 
 
+def test_an_evaluation_of_answers_from_a_file_says_that_it_has_no_trees(tmp_path: Path) -> None:
+    """It is finished, so there is nothing to run again: its examples can be exported."""
+    directory = write_run(tmp_path / "run")
+    write_examples(directory, [Example(id="p", response="r", passed=True)])
+    with pytest.raises(UsageError, match=r"answers from a file, which has no trees.*--format jso"):
+        find_tree(directory)
+
+
 def test_more_ids_than_can_be_listed(tmp_path: Path) -> None:
     """An error lists the first few ids and an ellipsis."""
     many = write_run(tmp_path / "many", *(make_tree(prompt_id=f"p{n}") for n in range(9)))

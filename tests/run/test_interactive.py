@@ -10,6 +10,7 @@ from threading import Event
 import pytest
 
 from spar.config import load_decode
+from spar.errors import UsageError
 from spar.run.interactive import Session
 from spar.run.job import Job
 from spar.store import read_summary, read_trees
@@ -47,6 +48,21 @@ def test_a_search_with_another_judge_does_not_take_over_the_options_of_the_sessi
     with Session(load_decode("nano", options)) as session:
         tree = session.search("Say so.", judge="votes")
     assert tree.nodes
+
+
+def test_a_session_refuses_a_total_budget_which_only_runs_have() -> None:
+    """One prompt would be searched with its own budget, as if none had been given."""
+    settings = {"engine": "fake", "strategy": "iterative", "budget": 2, "judge": "votes"}
+    with Session(load_decode("nano", settings)) as session:
+        with pytest.raises(UsageError, match="total_budget is what the prompts of a run share"):
+            session.search("x", total_budget=6)
+        with pytest.raises(UsageError, match="total_budget"):
+            session.prepare(total_budget=6)
+        assert session.search("x", total_budget=None).nodes
+    with Session(load_decode("nano", settings | {"total_budget": 6})) as session:
+        with pytest.raises(UsageError, match="total_budget"):
+            session.search("x")
+        assert session.search("x", total_budget=None).nodes
 
 
 def test_threads_that_search_first_at_the_same_time_share_one_loop(

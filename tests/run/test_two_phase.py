@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from spar.errors import EngineError, RunStopped
 from spar.infer.decode import decode
 from spar.infer.engine import Request
 from spar.infer.engines.fake import FakeEngine, Reply
-from spar.infer.roles import AttemptFailed
-from spar.infer.search import Budget, SearchSettings
+from spar.infer.roles import AttemptFailed, Generation, Seeds
+from spar.infer.search import Budget, SearchSettings, run_search
 from spar.infer.strategy import DRAFT_ATTEMPTS, Expand, Plan, SearchConfig
 from spar.infer.summary import Summary
 from spar.listener import Listener
@@ -28,7 +29,7 @@ from spar.run.two_phase import (
     missing_drafts,
 )
 from spar.store import TREES, RunStore, read_trees, stored_trees
-from spar.types import Node, Prompt, SearchTree, best
+from spar.types import Node, Prompt, SearchTree, Usage, best
 from tests.fakes import World, make_prompt, make_settings, real_roles, timeless
 from tests.strategies import SEARCHED, worlds
 
@@ -74,7 +75,7 @@ async def halves(
         stage = phase(directory, *search)
         await stage.write(PROMPTS, real_roles(FakeEngine(world)), room, Listener())
         rest = real_roles(FakeEngine(no_drafts(world)))
-        roles = type(rest)(StoredDrafts(directory / FOLDER), rest.judge, rest.refiner)
+        roles = type(rest)(StoredDrafts(directory / FOLDER, 0), rest.judge, rest.refiner)
         await decode(PROMPTS, roles, settings_for(*search), store, summary=Summary(), room=room)
     return {tree.prompt.id: timeless(tree) for tree in read_trees(directory)}
 
@@ -141,13 +142,43 @@ async def test_an_empty_draft_is_a_fault_in_both_halves(tmp_path: Path) -> None:
     with RunStore.open(tmp_path, MANIFEST):
         roles = real_roles(FakeEngine(lambda _: " "))
         await stage.write(PROMPTS[:1], roles, room, Listener())
-    kept = StoredDrafts(tmp_path / FOLDER)
+    kept = StoredDrafts(tmp_path / FOLDER, 0)
     with pytest.raises(AttemptFailed, match="empty"):
         await kept.draft(PROMPTS[0], 0, lambda _: 0)
     with pytest.raises(AttemptFailed, match="not loaded"):
         await kept.draft(PROMPTS[0], DRAFT_ATTEMPTS, lambda _: 0)
     with pytest.raises(AttemptFailed, match="not loaded"):
         await kept.draft(PROMPTS[1], 0, lambda _: 0)
+
+
+class _FailsTwice:
+    """Drafts of which the second and the fourth fail, each at a cost of its own."""
+
+    async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Generation:
+        """Fail, or write a line."""
+        usage = Usage(calls=1, completion_tokens=10 * (index + 1))
+        if index in (1, 3):
+            raise AttemptFailed(f"draft {index} is empty", f"text {index}", usage)
+        return Generation(f"line {index}", None, usage, seeds(0))
+
+
+@pytest.mark.parametrize("seed", [7, None])
+async def test_each_failed_draft_keeps_its_own_reason_and_cost(
+    tmp_path: Path, seed: int | None
+) -> None:
+    """The second half names the draft that failed, and counts what it cost; without seeds the failed ones come last."""
+    searched = replace(settings_for("best-of-n"), budget=Budget(5), seed=seed)
+    roles = real_roles(FakeEngine(World()))
+    stage = DraftPhase(tmp_path, MANIFEST, searched, 5)
+    with RunStore.open(tmp_path, MANIFEST):
+        await stage.write(PROMPTS[:1], replace(roles, actor=_FailsTwice()), room, Listener())
+    stored = StoredDrafts(tmp_path / FOLDER, seed)
+    whole, half = [
+        timeless(await run_search(PROMPTS[0], replace(roles, actor=actor), searched))
+        for actor in (_FailsTwice(), stored)
+    ]
+    assert [fault.reason for fault in whole.faults] == ["draft 1 is empty", "draft 3 is empty"]
+    assert half.faults == whole.faults and half.usage == whole.usage
 
 
 def ids(prompts: Sequence[Prompt]) -> list[str]:

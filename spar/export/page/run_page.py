@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-from spar.errors import UsageError
 from spar.export.page.document import BLOCK, compressed, document
 from spar.export.page.run_data import RunFacts, run_facts, totals_data
 from spar.export.page.tree_data import Json, identifier, row_data, tree_data
+from spar.record.evaluation import no_trees
 from spar.record.grades import Grades
 from spar.record.marks import NOTE_CHARACTERS, Mark, MarkBook
 from spar.record.outcomes import outcome_of
@@ -99,7 +99,7 @@ def run_pages(
             _close(pages[-1], block)
     _close(pages[-1], block)
     if not totals.trees:
-        raise UsageError(f"{path} has no trees yet; run spar decode first")
+        raise no_trees(path)
     return RunPages(run_facts(path), totals, tuple(pages), MarkBook(path).all())
 
 
