@@ -34,7 +34,7 @@ class ServeGroup(Settings):
     client_key_env: str = setting("")
     """Environment variable with the key that clients must send as a bearer token; empty asks for none."""
     max_budget: int = setting(64, ge=1, le=MAX_BUDGET)
-    """Largest budget that a client may ask for."""
+    """Largest budget that a client may ask for; a larger --budget raises it where it is not set."""
     max_choices: int = setting(8, ge=1, le=128)
     """Most answers to one request (n)."""
     max_body_mb: float = setting(4.0, gt=0, le=1024)

@@ -149,16 +149,15 @@ def open_offers(
     UsageError
         A name that is no search, or a budget beyond the limit.
     """
-    limit = max(serve.max_budget, config.budget)
     names = [part.strip() for text in serve.offer for part in text.split(",") if part.strip()]
     if serve.offer:
-        listed: Iterable[Offer] = (_named(name, config.budget, limit) for name in names)
+        listed: Iterable[Offer] = (_named(name, config.budget, serve.max_budget) for name in names)
     else:
         listed = _all(config, note)
     offers = tuple({offer.name: offer for offer in listed}.values())
     if not offers:
         raise UsageError("--offer names no search; expected STRATEGY-BUDGET, such as bfs-15")
-    return Offers(serve.served_name or model_name(config), offers, limit, config.budget)
+    return Offers(serve.served_name or model_name(config), offers, serve.max_budget, config.budget)
 
 
 def model_name(config: DecodeConfig) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spar.config import DecodeConfig, ServeGroup, load_serve
+from spar.errors import UsageError
 from spar.run.keywords import decode_config
 
 FOLDER = Path("runs/serve")
@@ -41,12 +42,28 @@ def server_settings(
     Raises
     ------
     UsageError
-        An unknown setting, or a value out of range.
+        An unknown setting, a value out of range, or a budget above the clients' limit.
     """
     own = {name: value for name, value in values.items() if name in ServeGroup.model_fields}
     if isinstance(own.get("offer"), str):
         own["offer"] = (own["offer"],)
     rest = {name: value for name, value in values.items() if name not in own}
-    serve = load_serve(recipe, own)
+    config, serve = decode_config(recipe, rest), load_serve(recipe, own)
+    if "max_budget" not in serve.model_fields_set:
+        limit = max(serve.max_budget, config.budget)
+        serve = serve.model_copy(update={"max_budget": limit})
+    config = _within_limit(config, serve.max_budget, is_chosen=rest.get("budget") is not None)
     folder = Path(out) if out is not None else FOLDER
-    return ServerSettings(decode_config(recipe, rest), serve, folder if serve.record else None)
+    return ServerSettings(config, serve, folder if serve.record else None)
+
+
+def _within_limit(config: DecodeConfig, limit: int, *, is_chosen: bool) -> DecodeConfig:
+    """The settings with no larger budget than clients may ask for; one that the caller has chosen is refused instead."""
+    if config.budget <= limit:
+        return config
+    if is_chosen:
+        raise UsageError(
+            f"--budget {config.budget} is above --max-budget {limit}, the largest that a client may ask for; "
+            "lower the one, or raise the other"
+        )
+    return config.changed({"budget": limit})

@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx
+import pytest
 
 from spar.config.yaml_text import load_yaml
 from spar.infer.engines.fake import FakeEngine, scripted_reply
 from spar.serve.app import open_app
 from spar.serve.deployment import OWN, application
+from spar.serve.server import dry_run_text
 from spar.serve.settings import server_settings
 from spar.types import Prompt
-from tests.serve.harness import asking, running
+from tests.serve.harness import asking, running, serving
 
 
 def is_short(prompt: Prompt, response: str) -> bool:
@@ -34,6 +36,26 @@ def test_an_application_with_a_function_as_judge(tmp_path: Path) -> None:
     assert reply["spar"]["calls"] == 1
     assert reply["spar"]["choices"][0]["solved"]
     assert reply["spar"]["judge"].endswith("is_short")
+
+
+@pytest.mark.parametrize(
+    ("offer", "listed"), [((), "bfs-4/tiny"), (("bfs-3", "greedy"), "bfs-3/tiny")]
+)
+def test_the_limit_of_budgets_holds_for_all(offer: tuple[str, ...], listed: str) -> None:
+    """A default budget above it is lowered, whichever searches are listed; a client that asks for more is refused."""
+    with serving(serve={"offer": offer, "max_budget": 4}) as served:
+        assert served.get("/v1/models").json()["data"][0]["id"] == listed
+        assert served.post(asking(model="bfs-12/tiny")).status_code == 400
+        assert served.post(asking(model=listed, spar={"budget": 12})).status_code == 400
+        for asked in (asking(model="best-of-n"), asking(model=listed, spar={"strategy": "dfs"})):
+            assert served.post(asked).json()["spar"]["budget"] == 4
+        assert "-15" not in dry_run_text(server_settings(None, {"max_budget": 3, "offer": offer}))
+
+
+def test_a_larger_budget_raises_a_limit_that_is_not_set() -> None:
+    """The budget that the server itself was given is the largest."""
+    assert server_settings(None, {"budget": 100}).serve.max_budget == 100
+    assert server_settings(None, {"budget": 7}).serve.max_budget == 64
 
 
 def test_the_deployment_file_has_known_settings() -> None:

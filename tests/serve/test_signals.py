@@ -133,6 +133,8 @@ def test_a_server_that_was_killed_goes_on_in_its_directory(tmp_path: Path) -> No
     [
         (("--offer", "bsf-15"), "unknown strategy in --offer 'bsf'; did you mean 'bfs'"),
         (("--offer", "bfs-0"), "--offer bfs-0: the budget is out of range; accepted: 1 to 64"),
+        (("--offer", "bfs-15", "--max-budget", "4"), "accepted: 1 to 4 (--max-budget)"),
+        (("--budget", "15", "--max-budget", "4"), "--budget 15 is above --max-budget 4"),
         (("--offer", ","), "--offer names no search"),
         (("--client-key-env", "sk-live-123"), "--client-key-env: expected the name"),
         (("--client-key-env", "NOT_SET_HERE"), "NOT_SET_HERE is not set"),
