@@ -19,9 +19,11 @@ from spar.errors import SparError, UsageError
 from spar.infer.engine import NoteCallback
 from spar.infer.strategy import SearchConfig
 from spar.plugins import JUDGES, STRATEGIES
-from spar.run.resolve import models, shown_model
+from spar.run.resolve import models, shown_model, urls
 from spar.serve.errors import invalid, model_not_found
 
+UNKNOWN = "model"
+"""Name of a server's model that has not been asked for its own."""
 GREEDY = "greedy"
 """The strategy that answers what needs no search."""
 
@@ -157,12 +159,20 @@ def open_offers(
     offers = tuple({offer.name: offer for offer in listed}.values())
     if not offers:
         raise UsageError("--offer names no search; expected STRATEGY-BUDGET, such as bfs-15")
-    return Offers(serve.served_name or model_name(config), offers, serve.max_budget, config.budget)
+    return Offers(model_name(config, serve), offers, serve.max_budget, config.budget)
 
 
-def model_name(config: DecodeConfig) -> str:
-    """The actor's model as clients see it: the last part of a folder's path, a hub name as it is."""
-    name = shown_model(models(config)["actor"]) or "model"
+def model_name(config: DecodeConfig, serve: ServeGroup) -> str:
+    """The actor's model as clients see it: `--served-name`, or its own, of a folder's path the last part.
+
+    That of a server is `UNKNOWN` until the settings are resolved.
+    """
+    if serve.served_name:
+        return serve.served_name
+    name = models(config)["actor"]
+    if not name and urls(config)["actor"]:
+        return UNKNOWN
+    name = shown_model(name)
     is_path = name.startswith(("/", ".", "~")) or name.count("/") > 1
     return name.rstrip("/").rpartition("/")[2] if is_path else name
 

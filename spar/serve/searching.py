@@ -23,7 +23,7 @@ from spar.run.interactive import PreparedSearch, Session
 from spar.serve.admission import Admission
 from spar.serve.errors import ApiError, invalid, server_error
 from spar.serve.lengths import AnswerLimit, actor_tokenizer
-from spar.serve.offers import Offer, answers_once, open_offers
+from spar.serve.offers import Offer, answers_once, model_name, open_offers
 from spar.serve.recording import Recorder, RunDirectory
 from spar.serve.request import SOURCE, ChatRequest, SearchFields
 from spar.serve.settings import ServerSettings
@@ -137,6 +137,8 @@ class SearchService:
             service.close()
             raise
         service._start_notes.is_over = True
+        name = model_name(service.resolved, service.serve)
+        service.offers = replace(service.offers, model=name)
         service.tokenizer = actor_tokenizer(service.resolved)
         return service
 

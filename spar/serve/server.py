@@ -19,7 +19,7 @@ from spar.errors import RunStopped, UsageError
 from spar.listener import Listener
 from spar.serve.app import create_app
 from spar.serve.http import read_key
-from spar.serve.offers import open_offers
+from spar.serve.offers import UNKNOWN, open_offers
 from spar.serve.searching import SearchService
 from spar.serve.settings import ServerSettings
 
@@ -76,7 +76,10 @@ def dry_run_text(settings: ServerSettings) -> str:
     offers = open_offers(settings.config, serve)
     key = f"the key in {serve.client_key_env}" if serve.client_key_env else "no key"
     where = f"http://{serve.host}:{serve.port}/v1, with {key}"
-    return "\n".join([where, *(f"  {name}" for name in offers.ids)])
+    lines = [where, *(f"  {name}" for name in offers.ids)]
+    if offers.model == UNKNOWN and not serve.served_name:
+        lines.append(f"{UNKNOWN}: the server is asked for its model's name when spar serve starts")
+    return "\n".join(lines)
 
 
 async def _serve(service: SearchService) -> None:

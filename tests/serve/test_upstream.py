@@ -9,11 +9,30 @@ import httpx
 import pytest
 
 from spar.errors import ServerRefused
+from spar.serve.server import dry_run_text
+from spar.serve.settings import server_settings
 from tests.answers import Script
 from tests.serve.harness import asking, serving, wait_for
 from tests.servers import ScriptedServer
 
 SECRET = "sk-upstream-secret-1"
+
+
+def test_the_models_are_named_by_the_upstream() -> None:
+    """By the name of the only model it has, unless a name is chosen; a dry run, which does not ask it, says so."""
+    with ScriptedServer(Script(models=("up/m",))) as upstream:
+        settings: dict[str, Any] = {"base_url": (upstream.url,), "offer": ("bfs-3", "greedy")}
+        assert "  bfs-3/model\n" in (shown := dry_run_text(server_settings(None, settings)))
+        assert shown.endswith(
+            "model: the server is asked for its model's name when spar serve starts"
+        )
+        for own, name in (({"served_name": ""}, "up/m"), ({"served_name": "mine"}, "mine")):
+            with serving("openai", serve=own, **settings) as served:
+                ids = [model["id"] for model in served.get("/v1/models").json()["data"]]
+                assert ids == [f"bfs-3/{name}", f"greedy/{name}"]
+                assert served.post(asking(model=name)).json()["spar"]["budget"] == 3
+                assert served.post(asking(model=f"greedy/{name}")).json()["spar"]["budget"] == 1
+                assert served.post(asking(model="bfs-3/embedded")).status_code == 404
 
 
 def test_a_client_that_leaves_cancels_requests_upstream() -> None:
