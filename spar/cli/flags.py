@@ -125,19 +125,38 @@ class SparCommand(TyperCommand):
         """Replace old flags that this command has under a new name."""
         renamed = RENAMED | {old: spec.flag for spec in specs(EvalConfig) for old in spec.old_flags}
         own = {flag for parameter in self.params for flag in parameter.opts}
+        takes_value = _flags_with_value(self.params)
         current: list[str] = []
+        is_value = False
         for index, arg in enumerate(args):
-            if arg == "--":
+            if arg == "--" and not is_value:
                 return super().parse_args(ctx, [*current, *args[index:]])
-            old, equals, value = arg.partition("=")
-            if old not in own and "--max-new-tokens" in own:
-                refuse_ambiguous([old])
-            new = renamed.get(old, old)
-            if old not in own and new in own and old != new:
-                print(f"{old} is deprecated; use {new}", file=sys.stderr)
-                arg = f"{new}{equals}{value}"
+            flag, equals, value = arg.partition("=")
+            if is_value or not arg.startswith("-"):
+                is_value = False
+            else:
+                new = self._current_flag(flag, renamed, own)
+                arg, is_value = f"{new}{equals}{value}", not equals and new in takes_value
             current.append(arg)
         return super().parse_args(ctx, current)
+
+    def _current_flag(self, flag: str, renamed: Mapping[str, str], own: Collection[str]) -> str:
+        """The name that a flag has now; raises `UsageError` for one whose meaning depends on the command."""
+        if flag in own:
+            return flag
+        if "--max-new-tokens" in own:
+            refuse_ambiguous([flag])
+        new = renamed.get(flag, flag)
+        if new == flag or new not in own:
+            return flag
+        print(f"{flag} is deprecated; use {new}", file=sys.stderr)
+        return new
+
+
+def _flags_with_value(parameters: Collection[Any]) -> set[str]:
+    """The flags whose value is the argument behind them."""
+    options = (each for each in parameters if each.param_type_name == "option")
+    return {flag for each in options if not (each.is_flag or each.count) for flag in each.opts}
 
 
 class DefaultGroup(TyperGroup):

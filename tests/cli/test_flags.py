@@ -70,6 +70,32 @@ def test_words_after_two_dashes_are_no_flags(capsys: pytest.CaptureFixture[str])
         run(capsys, *DECODE, "--", "--fresh")
 
 
+@pytest.mark.parametrize("value", ["max_tokens", "max-tokens", "--max-tokens", "--fresh", "--"])
+def test_a_value_that_looks_like_a_flag_is_a_value(
+    value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What stands behind an option that takes a value is neither refused nor renamed."""
+    arguments = ("decode", "--engine", "fake", "--prompt", value, "--dry-run")
+    printed, noted = run(capsys, *arguments)
+    assert printed == run(capsys, *arguments[:3], f"--prompt={value}", "--dry-run")[0]
+    assert "deprecated" not in noted
+
+
+@pytest.mark.parametrize("flag", ["--strategy-arg", "--judge-arg", "--engine-arg", "--extra-body"])
+def test_an_option_of_a_plug_in_may_be_called_max_tokens(
+    flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A plug-in has options of its own, whose names mean what it says; with and without an equals sign behind the flag."""
+    outcomes = []
+    for words in ((flag, "max_tokens=3"), (f"{flag}=max_tokens=3",)):
+        try:
+            outcomes.append(run(capsys, *DECODE, *words)[0])
+        except UsageError as error:
+            outcomes.append(str(error))
+    assert outcomes[0] == outcomes[1]
+    assert "ambiguous" not in outcomes[0]
+
+
 @pytest.mark.parametrize(("command", "kind"), [("decode", DecodeConfig), ("eval", EvalConfig)])
 def test_every_setting_has_a_flag(
     command: str, kind: type[Settings], capsys: pytest.CaptureFixture[str]
