@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from spar import __version__
+from spar.cli.show.report import as_text, open_console
 from spar.config import DecodeConfig
 from spar.embedded import CHECKPOINT
 from spar.errors import install_command
@@ -38,20 +38,25 @@ EXTRAS = {
 
 def doctor() -> None:
     """Print what is installed, which hardware there is, which plug-ins there are, and which extra is missing."""
-    console = Console()
-    console.print(f"spar {__version__}, Python {platform.python_version()} ({sys.executable})")
+    console = open_console()
+    for line in report_lines():
+        console.print(as_text(line), soft_wrap=True)
+    console.print(extras_table())
+
+
+def report_lines() -> Iterator[str]:
+    """Everything but the extras, line by line."""
+    yield f"spar {__version__}, Python {platform.python_version()} ({sys.executable})"
     memory = f"{total_memory() / 2**30:.0f} GiB memory"
     gpus = "; ".join(list_gpus()) or "no NVIDIA GPU"
-    console.print(f"processor: {os.cpu_count()} cores, {platform.machine()}; {memory}; {gpus}")
+    yield f"processor: {os.cpu_count()} cores, {platform.machine()}; {memory}; {gpus}"
     embedded = "installed" if (CHECKPOINT / "model.safetensors").is_file() else "missing"
-    console.print(f"embedded model: {embedded}")
-    for line in model_lines():
-        console.print(line, markup=False, soft_wrap=True)
+    yield f"embedded model: {embedded}"
+    yield from model_lines()
     engine, reason = pick_engine(DecodeConfig())
-    console.print(f"--engine auto: {engine}, since {reason}")
+    yield f"--engine auto: {engine}, since {reason}"
     for table in (STRATEGIES, JUDGES, REFINERS, ENGINES, BENCHMARKS):
-        console.print(f"{table.group.removeprefix('spar.')}: {', '.join(table)}")
-    console.print(extras_table())
+        yield f"{table.group.removeprefix('spar.')}: {', '.join(table)}"
 
 
 def model_lines() -> list[str]:
@@ -79,8 +84,8 @@ def extras_table() -> Table:
             f"{package} {version or 'missing'}" for package, version in versions.items()
         )
         complete = all(versions.values())
-        step = "none, installed" if complete else escape(install_command(extra))
-        table.add_row(extra, shown, purpose, step)
+        step = "none, installed" if complete else install_command(extra)
+        table.add_row(*map(as_text, (extra, shown, purpose, step)))
     return table
 
 

@@ -58,6 +58,7 @@ def list_models() -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from spar.cli.show.report import as_text
     from spar.models.folders import cached_model, converted_files
     from spar.models.registry import KNOWN_MODELS
 
@@ -66,9 +67,11 @@ def list_models() -> None:
     for model in KNOWN_MODELS.values():
         cached = cached_model(model.name)
         source = cached.source.description if cached else _sources(model)
-        table.add_row(model.name, model.licence, source, *_place(cached))
+        cells = (model.name, model.licence, source, *_place(cached))
+        table.add_row(*map(as_text, cells))
     for record in converted_files():
-        table.add_row(record.source.location, "", record.source.description, *_place(record))
+        cells = (record.source.location, "", record.source.description, *_place(record))
+        table.add_row(*map(as_text, cells))
     Console().print(table)
 
 
@@ -90,4 +93,4 @@ def _place(cached: CachedModel | None) -> tuple[str, str]:
     """The size and the folder."""
     if cached is None:
         return "", "not fetched"
-    return f"{cached.num_bytes / 1e6:,.0f} MB", printable(cached.folder)
+    return f"{cached.num_bytes / 1e6:,.0f} MB", cached.folder

@@ -10,6 +10,7 @@ from pathlib import Path
 from spar.cli.show.run_rows import print_run_table
 from spar.errors import UsageError
 from spar.record.run_table import RunRow, run_table
+from spar.sanitize import printable
 
 DEFAULT = Path("runs")
 MOST = 20
@@ -40,13 +41,18 @@ def run(paths: tuple[Path, ...], port: int | None, *, open_browser: bool = False
     server = PageServer(catalogue, port)
     try:
         with suppress(KeyboardInterrupt):
-            print(f"{server.url} shows {', '.join(map(str, paths))}; Ctrl-C ends it", flush=True)
+            _print_start(server.url, paths)
             if open_browser:
                 webbrowser.open(server.url)
             _print(catalogue.run_rows())
             server.serve_forever()
     finally:
         server.close()
+
+
+def _print_start(url: str, paths: Sequence[Path]) -> None:
+    shown = printable(", ".join(map(str, paths)))
+    print(f"{url} shows {shown}; Ctrl-C ends it", flush=True)
 
 
 def _print(rows: Sequence[RunRow]) -> None:

@@ -10,18 +10,28 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 
 from spar import progress
-from spar.cli import app
+from spar.cli import app, doctor, run_view
+from spar.cli.models import list_models
+from spar.cli.show import train_view
+from spar.cli.show.compare_report import print_comparison, print_several
 from spar.cli.show.eval_report import print_results
-from spar.cli.show.report import print_answer, print_run, print_summary
+from spar.cli.show.report import open_console, print_answer, print_run, print_summary
 from spar.config import DecodeConfig
+from spar.eval.compare import Comparison
+from spar.eval.statistics import Difference
 from spar.infer.summary import Summary
 from spar.listener import LogListener
-from spar.record.evaluation import Results
+from spar.models import folders
+from spar.models.cache import CachedModel, ModelSource
+from spar.record.evaluation import Metric, Results
 from spar.sanitize import printable
 from spar.types import Finding, Judgement, Node, SearchTree
 from tests.fakes import make_prompt
@@ -42,7 +52,56 @@ def _tree(text: str) -> SearchTree:
 
 
 def _results(text: str) -> Results:
-    return Results(benchmark=text, n=1, metrics={}, counts={text: 1}, notes=(text,))
+    return Results(
+        benchmark=text,
+        n=1,
+        metrics={text: Metric(value=1.0, stderr=None, n=1)},
+        units={text: text},
+        counts={text: 1},
+        notes=(text,),
+    )
+
+
+def _comparisons(text: str) -> list[Comparison]:
+    change = Difference(first=0.0, second=1.0, low=None, high=None, n=1)
+    compared = Comparison(
+        benchmark=text,
+        first=Path("a"),
+        second=Path("b"),
+        n=1,
+        metrics={text: change},
+        units={text: text},
+        passed=(0, 1),
+        gained=(),
+        lost=(),
+        undecided=0,
+        p=1.0,
+        only_first=(),
+        only_second=(),
+    )
+    return [compared, compared]
+
+
+def _list_models(text: str) -> None:
+    source = ModelSource(kind="file", location=text, sha256="0" * 64)
+    record = CachedModel(source=source, folder=text)
+    with (
+        mock.patch.dict(os.environ, {"COLUMNS": "400"}),
+        mock.patch.object(folders, "converted_files", return_value=[record]),
+        mock.patch.object(CachedModel, "num_bytes", 1),
+    ):
+        list_models()
+
+
+def _doctor(text: str) -> None:
+    with mock.patch.object(doctor, "list_gpus", return_value=[text]):
+        doctor.doctor()
+
+
+def _scores(text: str) -> None:
+    state: Any = SimpleNamespace(config=None, scores={1: {}})
+    with mock.patch.object(train_view, "shown_scores", return_value={text: text}):
+        open_console(400).print(train_view._scores(state))
 
 
 def _logged(text: str) -> None:
@@ -72,6 +131,14 @@ OUTLETS: dict[str, Callable[[str], object]] = {
     "run": lambda text: print_run(Path(text.replace("\0", ""))),
     "answer": lambda text: print_answer(_tree(text)),
     "results": lambda text: print_results(_results(text)),
+    "comparison": lambda text: print_comparison(_comparisons(text)[0]),
+    "comparisons": lambda text: print_several(_comparisons(text)),
+    "models": _list_models,
+    "doctor": _doctor,
+    "scores of a loop": _scores,
+    "pages": lambda text: run_view._print_start(
+        "http://127.0.0.1:1/", [Path(text.replace("\0", ""))]
+    ),
 }
 
 

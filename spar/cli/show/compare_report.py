@@ -61,7 +61,8 @@ def print_several(comparisons: Sequence[Comparison], *, flips: int = 10) -> None
         for number, each in enumerate(comparisons):
             if name not in each.metrics:
                 continue
-            before, value, *others = _row(each.metrics[name], each.units.get(name))
+            cells = map(as_text, _row(each.metrics[name], each.units.get(name)))
+            before, value, *others = cells
             if not number:
                 table.add_row(as_text(name), "A", before, "-", "-", others[-1])
             table.add_row("", letters[number], value, *others)

@@ -32,7 +32,8 @@ def print_results(results: Results, *, details: bool = False) -> None:
     for heading in ("value", "standard error", "n"):
         table.add_column(heading, justify="right", no_wrap=heading != "standard error")
     for name, metric in _shown(results, details):
-        table.add_row(as_text(name), *_cells(metric, results.units.get(name)))
+        cells = _cells(metric, results.units.get(name))
+        table.add_row(*map(as_text, (name, *cells)))
     console.print(table)
     for name, count in results.counts.items():
         if count:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import ValidationError
 
+from spar.cli.show.report import as_text
 from spar.listener import Activity, Listener
 from spar.progress import resolve_display
 from spar.record.health import IterationHealth
@@ -309,7 +310,7 @@ def _scores(state: LoopState) -> Table:
         table.add_column(str(iteration), justify="right", no_wrap=True)
     for name in names:
         cells = [str(row.get(name, "-")) for row in rows.values()]
-        table.add_row(printable(name), *cells)
+        table.add_row(*map(as_text, (name, *cells)))
     return table
 
 
