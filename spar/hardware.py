@@ -167,7 +167,7 @@ def parse_gpus(listing: str, visible: str | None) -> tuple[Gpu, ...]:
     return tuple(
         Gpu(int(free) << 20, int(total) << 20)
         for _, _, free, total in gpus
-        if free.isdigit() and total.isdigit()
+        if free.isdecimal() and total.isdecimal()
     )
 
 

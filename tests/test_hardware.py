@@ -46,7 +46,14 @@ def test_only_visible_gpus_count(visible: str | None, mib: tuple[int, ...]) -> N
 
 
 @pytest.mark.parametrize(
-    "listing", ["", "No devices were found\n", "0, GPU-a, [N/A], 81559\n", "0, GPU-a, 80000\n"]
+    "listing",
+    [
+        "",
+        "No devices were found\n",
+        "0, GPU-a, [N/A], 81559\n",
+        "0, GPU-a, 80000\n",
+        "0, GPU-a, 8\u00b2, 81559\n",
+    ],
 )
 def test_unreadable_gpus_do_not_count(listing: str) -> None:
     """What nvidia-smi prints without a usable GPU."""

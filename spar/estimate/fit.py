@@ -74,7 +74,7 @@ def processes_of(launch: LaunchSettings, machine: Machine) -> Processes:
         int(part.removeprefix("slots="))
         for line in path.read_text(encoding="utf-8").splitlines()
         for part in line.split("#")[0].split()[1:]
-        if part.startswith("slots=") and part.removeprefix("slots=").isdigit()
+        if part.startswith("slots=") and part.removeprefix("slots=").isdecimal()
     ]
     if not slots:
         raise UsageError(f"hostfile {launch.hostfile!r} names no machine; {advice}")

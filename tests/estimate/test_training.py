@@ -327,9 +327,10 @@ def test_a_hostfile_sets_the_number_of_processes(tmp_path: Path) -> None:
     hosts.write_text("# all\nworker-1 slots=8\nworker-2 slots=4  # half\n\n")
     found = processes_of(LaunchSettings(hostfile=str(hosts)), Machine((), 0))
     assert (found.total, found.machines, found.per_machine) == (12, 2, 6)
-    hosts.write_text("worker-1\n")
-    with pytest.raises(UsageError, match="names no machine"):
-        processes_of(LaunchSettings(hostfile=str(hosts)), Machine((), 0))
+    for line in ("worker-1\n", "worker-1 slots=\u00b2\n"):
+        hosts.write_text(line, encoding="utf-8")
+        with pytest.raises(UsageError, match="names no machine"):
+            processes_of(LaunchSettings(hostfile=str(hosts)), Machine((), 0))
     with pytest.raises(UsageError, match="no such file"):
         processes_of(LaunchSettings(hostfile="none"), Machine((), 0))
 

@@ -16,6 +16,7 @@ from spar.eval.benchmark import Answer, Benchmark
 from spar.eval.job_outputs import RunOutputs
 from spar.eval.lm_harness.benchmark import GSM8K, MMLU, TRIVIAQA, HarnessTask
 from spar.eval.lm_harness.extract import comparable
+from spar.eval.lm_harness.scored import LOGPROBS, Answered, Document, _verdicts
 from spar.eval.lm_harness.tasks import open_tasks
 from spar.eval.statistics import metrics
 from spar.infer.engine import Completion, Continuation, Likelihood, Request
@@ -127,6 +128,15 @@ def test_a_number_that_is_no_mean_needs_every_likelihood(toys: str, tmp_path: Pa
     assert scored.counts["unanswered"] == 1
     (note,) = [note for note in scored.notes if note.startswith("word_perplexity")]
     assert "no model would score 1 of 4 documents, the first is toy_text/2" in note
+
+
+@pytest.mark.parametrize(("target", "wanted"), [("1", "four"), ("2", "2"), ("\u00b2", "\u00b2")])
+def test_a_target_that_is_the_number_of_a_choice_is_that_choice(target: str, wanted: str) -> None:
+    """Any other is the text that is wanted, a digit that is no number too."""
+    answered = Answered("two", facts={LOGPROBS: [("two", -1.0), ("four", -2.0)]})
+    document = Document("task", 0, {"acc,none": 0.0}, {}, target)
+    (verdict,) = _verdicts(document, answered)
+    assert verdict.why == f"read 'two', wanted {wanted!r}"
 
 
 def test_replies_are_filtered_and_scored_by_the_task(toys: str, tmp_path: Path) -> None:

@@ -233,6 +233,9 @@ def test_nothing_can_be_written(folder: Path) -> None:
             "/run/../../etc/",
             "/run/no/rows",
             "/run/story/tree/99",
+            "/run/story/tree/%C2%B2",
+            "/run/story/tree/%E0%B9%93",
+            f"/run/story/tree/{'9' * 5_000}",
             "/run/story",
         ):
             status, _, text = ask(server, path)

@@ -125,9 +125,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_home()
         elif path.startswith("/run/"):
             name, slash, rest = path.removeprefix("/run/").rpartition("/")
-            if rest.isdigit() and name.endswith("/tree"):
+            number = _whole_number(rest)
+            if number is not None and name.endswith("/tree"):
                 run = self.server.catalogue.open(name.removesuffix("/tree"))
-                self._send_json(run.tree(int(rest)))
+                self._send_json(run.tree(number))
             elif slash and rest == "rows":
                 generation = asked.get("generation", [""])[0]
                 self._send_json(
@@ -190,5 +191,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _number(asked: dict[str, list[str]], name: str) -> int:
-    text = asked.get(name, ["0"])[0]
-    return int(text) if text.isdigit() and len(text) < 12 else 0
+    return _whole_number(asked.get(name, ["0"])[0]) or 0
+
+
+def _whole_number(text: str) -> int | None:
+    """The number that a request names; None for a text that is none, such as `²`, which is a digit too."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else None

@@ -248,10 +248,9 @@ def _verdicts(document: Document, answered: Answered) -> Iterator[Verdict]:
 
 def _expected(document: Document, answered: Answered) -> str:
     """What would be right: where a task has choices, its target is the number of one of them."""
-    choices = [str(text) for text, _ in answered.facts.get(LOGPROBS, ())]
-    if document.target.isdigit() and int(document.target) < len(choices):
-        return choices[int(document.target)]
-    return document.target
+    choices = enumerate(str(text) for text, _ in answered.facts.get(LOGPROBS, ()))
+    by_number = {str(number): text for number, text in choices}
+    return by_number.get(document.target, document.target)
 
 
 def _short(text: str) -> str:
