@@ -30,6 +30,8 @@ SOURCE = "serve"
 MAX_STOPS = 64
 MAX_DEPTH = 60
 """Most levels of a body; deeper ones cannot be written as part of a tree."""
+LEAST_TOP_P = 1e-6
+"""What a `top_p` of 0 is sent as, since engines refuse 0: the most likely token alone."""
 _SEED = 2**63
 
 
@@ -184,10 +186,11 @@ def parse_request(body: dict[str, Any], *, max_choices: int) -> ChatRequest:
     search = fields.spar or SearchFields()
     prompt = None if uses_tools else _prompt(fields, search, answer)
     limit = fields.max_completion_tokens or fields.max_tokens
+    top_p = None if fields.top_p is None else max(fields.top_p, LEAST_TOP_P)
     return ChatRequest(
         model=fields.model or "",
         prompt=prompt,
-        shape=Shape(limit, fields.temperature, fields.top_p or None, _stops(fields.stop), answer),
+        shape=Shape(limit, fields.temperature, top_p, _stops(fields.stop), answer),
         n=fields.n or 1,
         seed=fields.seed,
         stream=bool(fields.stream),

@@ -14,7 +14,7 @@ from spar.infer.engines.fake import FakeEngine, scripted_reply
 from spar.plugins import STRATEGIES
 from spar.serve.lengths import AnswerLimit
 from spar.serve.messages import CONTINUE
-from spar.serve.request import parse_request
+from spar.serve.request import LEAST_TOP_P, parse_request
 from spar.store import read_trees
 from tests.serve.harness import Served, asking, serving
 
@@ -129,6 +129,8 @@ def test_sampling_reaches_the_drafts() -> None:
         assert cut["choices"][0]["finish_reason"] == "length"
         served.post(asking(model="greedy/tiny", temperature=0))
         assert seen[-1].sampling.temperature == 0
+        served.post(asking(model="greedy/tiny", temperature=1, top_p=0))
+        assert seen[-1].sampling.top_p == LEAST_TOP_P
 
 
 def test_refinements_end_at_stop_strings() -> None:
