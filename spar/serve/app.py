@@ -230,7 +230,8 @@ class _Server:
             if not chat.stream:
                 asking = asyncio.create_task(self._upstream.reply(body))
                 return JsonResponse(await until_left(request, asking), headers=headers)
-            lines = await self._upstream.stream(body)
+            starting = asyncio.create_task(self._upstream.stream(body))
+            lines = await until_left(request, starting)
             release = admitted.pop_all().close
         return self._event_stream(lines, headers, on_end=release)
 

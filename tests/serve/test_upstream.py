@@ -13,6 +13,7 @@ from spar.serve.server import dry_run_text
 from spar.serve.settings import server_settings
 from tests.answers import Script
 from tests.serve.harness import asking, serving, wait_for
+from tests.serve.test_side_requests import TOOL
 from tests.servers import ScriptedServer
 
 SECRET = "sk-upstream-secret-1"
@@ -35,14 +36,15 @@ def test_the_models_are_named_by_the_upstream() -> None:
                 assert served.post(asking(model="bfs-3/embedded")).status_code == 404
 
 
-def test_a_client_that_leaves_cancels_requests_upstream() -> None:
+@pytest.mark.parametrize("fields", [{}, {"tools": [TOOL]}, {"tools": [TOOL], "stream": True}])
+def test_a_client_that_leaves_cancels_requests_upstream(fields: dict[str, Any]) -> None:
     """The upstream sees its connections closed, so that it stops generating."""
     with (
         ScriptedServer(Script(seconds=20.0)) as upstream,
         serving("openai", base_url=(upstream.url,)) as served,
     ):
         with pytest.raises(httpx.TimeoutException):
-            served.post(asking(), timeout=0.5)
+            served.post(asking(**fields), timeout=0.5)
         wait_for(lambda: [seen.cancelled for seen in upstream.seen] == [True])
         wait_for(lambda: not served.service.admission.requests)
 
