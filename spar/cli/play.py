@@ -55,7 +55,7 @@ class SessionPlay:
     def __init__(
         self, config: DecodeConfig, folder: Path = Path("runs"), config_of: ConfigOf | None = None
     ) -> None:
-        self._config = _for_play(config)
+        self._first_config = self._config = _for_play(config)
         self._config_of = config_of or config.changed
         self._current: Session[DecodeConfig] | None = None
         self._closed = False
@@ -197,8 +197,9 @@ class SessionPlay:
         from spar.run.resolve import required_roles, resolve_config
 
         def make_config() -> DecodeConfig:
-            config = self._config_of({**_ALL_ROLES, **model_settings(model)})
-            config = _for_play(config)
+            config = self._first_config
+            if model != self._first:
+                config = _for_play(self._config_of({**_ALL_ROLES, **model_settings(model)}))
             resolve_config(config, listener.note, interactive=True, roles=required_roles(config))
             return config
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -817,6 +818,20 @@ async def test_another_model_and_judge(fake: SessionPlay, tmp_path: Path) -> Non
     assert await fake.keep(first) != await fake.keep(tree)
     with pytest.raises(UsageError, match="--base-url"):
         await fake.load(PlaySettings("bfs", 2, model="http://[bad"), Listener())
+
+
+@pytest.mark.parametrize("own", [{"judge_model": "j"}, {"actor_model": "a", "judge_model": "j"}])
+async def test_the_first_model_comes_back_with_its_settings(
+    tmp_path: Path, own: dict[str, str]
+) -> None:
+    """Another model plays all roles; the first one has the models of the roles again that were passed with it."""
+    with SessionPlay(load_decode("nano", {"engine": "fake", **own}), tmp_path) as play:
+        first, settings = play.description, play.settings
+        assert "j" in first.split(", ")
+        assert await play.load(replace(settings, model="another"), Listener()) == "another"
+        assert await play.load(settings, Listener()) == first
+        assert await play.load(replace(settings, model="another"), Listener()) == "another"
+        assert await play.load(replace(settings, model=""), Listener()) == first
 
 
 async def test_a_model_is_loaded_once(fake: SessionPlay) -> None:
