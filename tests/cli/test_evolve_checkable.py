@@ -87,6 +87,14 @@ def test_prompts_of_other_seeds_are_not_replaced_unasked(
         (("--checkable", "--n", "0"), "n 0: input should be greater"),
         (("--checkable", "--types", "commas"), "no constraint type 'commas'"),
         (("--checkable", "--constraints", "none"), "accepted: a number of 1 to 8"),
+        (
+            ("--checkable", "--types", "no_comma,title", "--constraints", "3"),
+            "of --types no_comma,title at most 2 go together in one prompt",
+        ),
+        (
+            ("--checkable", "--types", "english_capital,english_lowercase", "--constraints", "2-4"),
+            "at most 1 go together",
+        ),
         (("--checkable", "--prompt-field", "ask"), "accepted: a row with 'ask'"),
         (("--checkable", "--limit", "1", "--holdout", "5"), "leaves no seed prompt for training"),
     ],
@@ -102,6 +110,18 @@ def test_flags_that_are_refused(
     monkeypatch.setattr("spar.evolve.checkable.runner.load_verifiers", lambda _: {})
     with pytest.raises(UsageError, match=message):
         evolve(seeds, *arguments, "--out", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_prompt_at_all_is_an_error(
+    tmp_path: Path, seeds: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says what fails: poems leave the number of words alone, so that only one of the two types is left."""
+    monkeypatch.setattr("spar.evolve.checkable.runner.load_verifiers", lambda _: {})
+    poems = write_seeds(tmp_path / "poems.jsonl", ["Write a poem about rain.", "Sing a song."])
+    mix = ("--types", "no_comma,number_words", "--constraints", "2")
+    with pytest.raises(UsageError, match=r"give no prompt: .*too few types .*name more types"):
+        evolve(poems, "--checkable", *mix, "--out", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -82,6 +82,16 @@ def compatible(chosen: Iterable[str], candidates: Iterable[str]) -> list[str]:
     return [each for each in candidates if each not in excluded]
 
 
+def go_together(count: int, candidates: Sequence[str]) -> bool:
+    """Whether so many of the candidates exclude none of each other."""
+    if not count:
+        return True
+    return len(candidates) >= count and any(
+        go_together(count - 1, compatible([each], candidates[place + 1 :]))
+        for place, each in enumerate(candidates)
+    )
+
+
 def objection(constraints: Sequence[Constraint], request: str) -> str:
     """Why these constraints leave no room for each other, in a few words; "" if they do."""
     by_type = {constraint.id: constraint for constraint in constraints}

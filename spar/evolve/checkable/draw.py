@@ -24,6 +24,8 @@ from spar.verifiers import passes
 
 SEED_PROMPT = "seed_prompt"
 """Field of a prompt with the id of the instruction it was made from."""
+NO_DRAW = "no constraints that go together"
+"""Why a prompt is dropped of which no draw has a witness."""
 REDRAWS = 20
 """Draws until a set of constraints has a witness."""
 

@@ -60,6 +60,7 @@ def read_seeds(config: CheckableConfig, benchmarks: BenchmarkIndex) -> SeedPromp
     ]
     texts = [words(transcript(seed.messages)) for seed in clean]
     near, names = NearDuplicateIndex(texts), list[str]()
+    weights = config.mix.weights
     for seed, text in zip(clean, texts, strict=True):
         use = use_of(seed)
         if use.skipped:
@@ -73,7 +74,7 @@ def read_seeds(config: CheckableConfig, benchmarks: BenchmarkIndex) -> SeedPromp
         near.add(text)
         names.append(seed.id)
         seeds.restricted.update(use.restricted)
-        types = tuple(each for each in use.types if config.mix.weights.get(each))
+        types = tuple(each for each in use.types if weights.get(each))
         seeds.instructions.append(Instruction(seed, types, source_of(seed)))
     return seeds
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from spar.evolve.benchmarks import absent_note
-from spar.evolve.checkable.draw import SEED_PROMPT, CheckablePrompt
+from spar.evolve.checkable.draw import NO_DRAW, SEED_PROMPT, CheckablePrompt
 from spar.evolve.checkable.inputs import SeedPrompts
 from spar.evolve.checkable.settings import CheckableConfig
 from spar.evolve.contamination import BenchmarkPrompts
@@ -87,6 +87,20 @@ def make_report(made: Made, files: Mapping[str, str]) -> CheckableReport:
     )
 
 
+def why_no_more(made: Made) -> str:
+    """Why there are no more prompts, by what most drawn ones were dropped for, and what to do."""
+    reason = max(made.dropped, key=lambda each: made.dropped[each], default="")
+    if reason == NO_DRAW:
+        why = max(made.redrawn, key=lambda each: made.redrawn[each])
+        return (
+            f"as many of the --types as --constraints {made.config.constraints} asks for seldom go together for these seed prompts "
+            f"(most often: {why}); ask for fewer constraints, or name more types"
+        )
+    if not made.training:
+        return f"what is drawn is dropped (most often: {reason}); give other seed prompts"
+    return "the seed prompts give no more new ones; add seed prompts"
+
+
 def settings_of(config: CheckableConfig) -> dict[str, object]:
     """The settings that prompts depend on, one by one."""
     return {name: value for name, value in config.stored().items() if name not in FREE}
@@ -123,6 +137,6 @@ def _notes(made: Made) -> Iterator[str]:
         ("held-out prompts", len(made.held_out), made.config.holdout),
     ):
         if count < asked:
-            yield f"{count:,} {what} of {asked:,}: the seed prompts give no more new ones; add seed prompts"
+            yield f"{count:,} {what} of {asked:,}: {why_no_more(made)}"
     if note := absent_note(made.absent):
         yield note

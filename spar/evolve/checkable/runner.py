@@ -20,9 +20,9 @@ from pathlib import Path
 from spar.errors import ConfigChanged, UsageError
 from spar.eval.ifeval import load_verifiers
 from spar.evolve.benchmarks import load_benchmark_prompts
-from spar.evolve.checkable.draw import SEED_PROMPT, CheckablePrompt, Drawer, Instruction
+from spar.evolve.checkable.draw import NO_DRAW, SEED_PROMPT, CheckablePrompt, Drawer, Instruction
 from spar.evolve.checkable.inputs import read_seeds, split
-from spar.evolve.checkable.report import Made, make_report, settings_of
+from spar.evolve.checkable.report import Made, make_report, settings_of, why_no_more
 from spar.evolve.checkable.settings import CheckableConfig
 from spar.evolve.contamination import BenchmarkIndex
 from spar.evolve.near_duplicates import NearDuplicateIndex
@@ -77,8 +77,8 @@ def make_checkable(
     MissingExtra
         lm-eval, whose verifiers decide, is not installed.
     UsageError
-        Seed prompts, benchmark data or settings are missing or wrong, no seed prompt takes constraints, or the
-        directory holds something else.
+        Seed prompts, benchmark data or settings are missing or wrong, no prompt can be made, or the directory holds
+        something else.
     RunStopped
         The disk is full or fails.
     """
@@ -108,6 +108,10 @@ def make_checkable(
         benchmarks=benchmarks,
         absent=absent,
     )
+    if not made.training:
+        raise UsageError(
+            f"{config.prompts}: its {len(training):,} seed prompts for training give no prompt: {why_no_more(made)}"
+        )
     report = make_report(made, write_files(directory, _files(made)))
     write_report(directory, report)
     prompts, held_out = (
@@ -155,7 +159,7 @@ class _Maker:
             self._variants[key] += 1
             checkable = self.drawer.draw(instruction, variant)
             if checkable is None:
-                self.dropped["no constraints that go together"] += 1
+                self.dropped[NO_DRAW] += 1
                 continue
             if why := self._objection(checkable.prompt):
                 self.dropped[why] += 1

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from spar.config import Settings, explain, setting
 from spar.errors import UsageError
+from spar.evolve.checkable.conflicts import go_together
 from spar.evolve.checkable.constraint_types import CONSTRAINT_TYPES
 from spar.evolve.checkable.draw import Mix
 
@@ -60,9 +61,17 @@ class CheckableConfig(CheckableGroup):
         Raises
         ------
         UsageError
-            `constraints` or `types` is not of an accepted form.
+            `constraints` or `types` is not of an accepted form, or never so many of the types go together.
         """
-        return Mix(parse_counts(self.constraints), parse_types(self.types))
+        mix = Mix(parse_counts(self.constraints), parse_types(self.types))
+        fewest, types = min(mix.counts), [*mix.weights]
+        if not go_together(fewest, types):
+            most = max(number for number in range(fewest) if go_together(number, types))
+            raise UsageError(
+                f"--constraints {self.constraints}: of --types {self.types} at most {most} go together in one prompt; "
+                "ask for fewer constraints, or name more types"
+            )
+        return mix
 
 
 def load_checkable(overrides: Mapping[str, Any]) -> CheckableConfig:

@@ -144,6 +144,21 @@ def test_types_and_counts_are_options(
     assert "prompts of 40: the seed prompts give no more new ones" in made.report.notes[0]
 
 
+@pytest.mark.evalharness
+@pytest.mark.data
+def test_a_mix_that_few_seed_prompts_take_is_named(
+    tmp_path: Path, data: Path, verifiers: None, no_benchmarks: None
+) -> None:
+    """More of the same seed prompts would not help, so the note speaks of constraints and types."""
+    poems = [f"Write a poem about {topic}." for topic in TOPICS[:3]]
+    seeds = write_seeds(tmp_path / "seeds.jsonl", [SEEDS[0], *poems])
+    mix = {"types": "no_comma,number_words", "constraints": "2"}
+    report = make(seeds, data, tmp_path / "run", n=9, **mix).report
+    assert report.prompts == 1
+    assert "1 prompts of 9: as many of the --types" in report.notes[0]
+    assert "add seed prompts" not in report.notes[0]
+
+
 def test_without_lm_eval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line says what to install, and nothing is written."""
     monkeypatch.setattr("spar.ifeval_verifiers._LOADED", {})
