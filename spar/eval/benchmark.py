@@ -132,6 +132,11 @@ class Benchmark(ABC):
     templated: ClassVar[bool] = False
     """Whether its prompts are drawn from few templates, so that only equal texts count as contaminated."""
 
+    @property
+    def likelihoods_of(self) -> str:
+        """The texts whose likelihoods it scores, known once it is loaded; "" where it scores replies, which `--responses` may give."""
+        return ""
+
     @staticmethod
     def prompt_texts(folder: DataFolder | None) -> Iterator[tuple[str, str]]:
         """Name and text of each of its prompts, which `spar evolve` keeps out of training data; by default none.

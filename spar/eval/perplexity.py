@@ -39,6 +39,11 @@ class Perplexity(Benchmark):
     data = (seed_prompts.NAME,)
     headline = PER_BYTE
 
+    @property
+    def likelihoods_of(self) -> str:
+        """Those of a file, or of the data set."""
+        return "the texts of --prompts, or people's replies"
+
     def load(self, config: EvalConfig) -> list[Prompt]:
         """A prompt for each text.
 

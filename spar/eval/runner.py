@@ -187,6 +187,11 @@ def open_benchmark(
     data += present(needed(benchmark.optional_data), config.data)
     config = config.model_copy(update={"benchmark": name, "data_digest": data_digest(data, config)})
     whole, examples = examples_of(benchmark, config, directory)
+    if config.responses and benchmark.likelihoods_of:
+        raise UsageError(
+            f"{name} takes no --responses: it scores how likely a model finds {benchmark.likelihoods_of}, which no response tells; "
+            "leave --responses out"
+        )
     _check_not_deleted(directory, config.responses, request)
     answers, grades = None, None
     notes = tuple(note for folder in data for note in folder.notes)

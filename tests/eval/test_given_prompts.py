@@ -129,6 +129,15 @@ def test_likelihoods_of_replies_and_texts(tmp_path: Path) -> None:
     assert results.notes[-1] == f"perplexity {math.exp(nats / 9):.2f} a token, over 9 tokens"
 
 
+def test_likelihoods_take_no_responses(tmp_path: Path) -> None:
+    """A file of responses has none; nothing is written."""
+    responses = write(tmp_path / "responses.jsonl", ({"id": "text", "response": "Yes."},))
+    texts = write(tmp_path / "texts.jsonl", TEXTS)
+    with pytest.raises(UsageError, match=r"perplexity takes no --responses: .* texts of --prompts"):
+        run("perplexity", texts, tmp_path / "run", responses=str(responses))
+    assert not (tmp_path / "run").exists()
+
+
 def test_another_file_is_another_evaluation(tmp_path: Path) -> None:
     """The same folder refuses a changed file, and the default folder is another one."""
     path = write(tmp_path / "prompts.jsonl", CHECKABLE)

@@ -244,6 +244,18 @@ def test_answers_of_a_file_take_the_place_of_searches(toys: str, tmp_path: Path)
     assert values(scored) == {"exact_match,number": 1.0, "exact_match,whole": 1.0}
 
 
+@pytest.mark.parametrize(
+    ("name", "scores_texts"), [("toy_reply", False), ("toy_large", True), ("toy_text", True)]
+)
+def test_tasks_of_likelihoods_say_that_they_take_no_responses(
+    toys: str, name: str, scores_texts: bool
+) -> None:
+    """Those of replies are scored from a file, as above."""
+    task = HarnessTask(name, folder=toys)
+    task.load(settings())
+    assert bool(task.likelihoods_of) is scores_texts
+
+
 # --- the requests ---------------------------------------------------------------------------------
 
 

@@ -108,6 +108,11 @@ class HarnessTask(Benchmark):
             )
         return [*(ask.prompt for ask in replies), *(ask.prompt for ask in likelihoods)]
 
+    @property
+    def likelihoods_of(self) -> str:
+        """Those that the task scores, such as choices; "" where it scores replies alone."""
+        return "the task's own texts, such as its choices" if self._likelihoods else ""
+
     def num_loaded(self, examples: Sequence[Prompt]) -> int:
         """The documents; one may have several requests."""
         return len({(prompt.meta["task"], prompt.meta["document"]) for prompt in examples})
