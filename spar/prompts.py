@@ -18,6 +18,7 @@ that names the file, the line, the value received and the values accepted.
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count, islice
@@ -41,6 +42,8 @@ INSTRUCTIONS, ARGUMENTS = "instruction_id_list", "kwargs"
 """Fields with a prompt's constraints and their arguments."""
 _HASH = 8
 """Hex digits of the content's digest in a derived id."""
+_FROM_CONTENT = re.compile(rf"[0-9]{{6}}-([0-9a-f]{{{_HASH}}})")
+"""An id that comes from the content."""
 
 
 def read_prompts(
@@ -174,7 +177,7 @@ def with_stored_ids(
         The digest to look for.
     """
     by_digest: dict[str, deque[str]] = defaultdict(deque)
-    for prompt_id in sorted(stored):
+    for prompt_id in filter(_FROM_CONTENT.fullmatch, sorted(stored)):
         by_digest[stored[prompt_id]].append(prompt_id)
     used: set[str] = set()
     for prompt in prompts:
@@ -193,8 +196,8 @@ def with_stored_ids(
 
 def is_derived(prompt: Prompt) -> bool:
     """Whether a prompt's id comes from its content."""
-    number, _, digits = prompt.id.partition("-")
-    return len(number) == 6 and number.isdigit() and digits == prompt.digest[:_HASH]
+    found = _FROM_CONTENT.fullmatch(prompt.id)
+    return found is not None and found[1] == prompt.digest[:_HASH]
 
 
 def _with_id_of_line(where: str, prompt: Prompt) -> Prompt:

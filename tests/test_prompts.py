@@ -151,6 +151,14 @@ def test_the_ids_of_an_earlier_run_are_found_by_content(tmp_path: Path) -> None:
     assert list(with_stored_ids([explicit], stored)) == [explicit]
 
 
+def test_a_row_without_an_id_does_not_take_that_of_another_row(tmp_path: Path) -> None:
+    """An id that a row of the same content has of its own is none that comes from the content."""
+    path = write(tmp_path / "rows.jsonl", '{"prompt": "a"}', '{"id": "0", "prompt": "a"}')
+    prompts = list(read_prompts(path))
+    stored = {prompt.id: prompt.digest for prompt in prompts}
+    assert list(with_stored_ids(prompts, stored)) == prompts
+
+
 TEXT = {"role": "user", "content": "Do it."}
 
 

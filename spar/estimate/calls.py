@@ -13,7 +13,7 @@ from spar.infer.strategy import SearchConfig
 from spar.models.folders import cached_model
 from spar.plugins import JUDGES, REFINERS, strategy_with
 from spar.record.outcomes import pluralize
-from spar.run.build import open_templates
+from spar.run.build import judge_with, open_templates
 from spar.run.resolve import loads_models, models, required_roles, urls
 from spar.run.total_budget import check_total_budget
 from spar.templates import Templates
@@ -35,7 +35,7 @@ def most_calls(config: DecodeConfig, num_prompts: int) -> tuple[int, int]:
     if config.total_budget is not None:  # of the whole run
         check_total_budget(config, num_prompts)
         responses, trees = config.total_budget, 1
-    roles, judge = required_roles(config), JUDGES.spec(config.judge)
+    roles, (judge, _) = required_roles(config), judge_with(config)
     votes = judge.num_calls(config) if "judge" in roles else 0
     refined = responses - num_prompts // trees if "refiner" in roles else 0
     spec = strategy_with(config.strategy, config.strategy_args)
@@ -61,15 +61,14 @@ def dry_run_text(config: DecodeConfig, prompt: Prompt, num_prompts: int) -> str:
     if "judge" in used:
         parts.append(f"== judge ==\n{_judging(config, templates, prompt, draft)}")
     if "refiner" in used:
-        refining = conversation(refine_messages(templates, prompt, draft))
-        if not REFINERS.spec(config.refiner or "model").uses_model:
-            refining = f"{config.refiner} calls no model"
-        parts.append(f"== refine ==\n{refining}")
+        parts.append(f"== refine ==\n{_refining(config, templates, prompt, draft)}")
     parts += _as_rendered(config, prompt)
     parts.append(
         f"{pluralize(num_prompts, 'prompt')}, at most {_responses(config)}: "
         f"{pluralize(once, 'call')} where every reply parses, {retried:,} at the most"
     )
+    if config.early_refine != "off":
+        parts[-1] += "; --early-refine auto starts more where the engine has room, and aborts them"
     return "\n\n".join(parts)
 
 
@@ -81,8 +80,20 @@ def _judging(config: DecodeConfig, templates: Templates, prompt: Prompt, draft: 
     if not judge.asks_model(prompt):
         return f"{config.judge} calls no model for this prompt: programs check all its constraints"
     if judge.conversations is None:
-        return conversation(judge_messages(templates, prompt, draft.response))
+        asked = judge.conversation or judge_messages
+        return conversation(asked(templates, prompt, draft.response))
     sent = judge.conversations(config, templates, prompt, draft.response)
+    return "\n\n".join(map(conversation, sent))
+
+
+def _refining(config: DecodeConfig, templates: Templates, prompt: Prompt, draft: Node) -> str:
+    """What the refiner is sent about a draft, and about two of them where the strategy merges."""
+    if not REFINERS.spec(config.refiner or "model").uses_model:
+        return f"{config.refiner} calls no model"
+    sent = [refine_messages(templates, prompt, draft)]
+    if strategy_with(config.strategy, config.strategy_args).merges:
+        other = draft.model_copy(update={"id": 1, "response": "(another draft)"})
+        sent.insert(0, refine_messages(templates, prompt, draft, other))
     return "\n\n".join(map(conversation, sent))
 
 

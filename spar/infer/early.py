@@ -185,16 +185,16 @@ class EarlyRefining:
         plan, nodes = self._plan(), {node.id: node for node in self._nodes}
         tried, remaining, wave = self._tried.copy(), self._remaining, self._wave
         try:
-            next(plan)
+            _advance(plan, None)
             for children in self.sent:
-                plan.send(children)
+                _advance(plan, children)
             next_id = len(nodes)
             while True:
                 children, next_id = self._children(wave, next_id)
                 if not children or any(self._passes(child.judgement) for child in children):
                     return
                 nodes |= {child.id: child for child in children}
-                asked = plan.send(children)
+                asked = _advance(plan, children)
                 if not _can_be_made(asked, nodes):
                     return
                 expands, _ = self._clip(asked, remaining)
@@ -239,6 +239,14 @@ class EarlyRefining:
     def _has_room(self, role: object) -> bool:
         engine = getattr(role, "engine", None)
         return engine is not None and free_requests(engine, SHARE) >= 1
+
+
+def _advance(plan: Plan, children: tuple[Node, ...] | None) -> Sequence[Expand]:
+    """The wave that a strategy yields next; raises `StopIteration` where it ends, or fails over children that are only expected."""
+    try:
+        return next(plan) if children is None else plan.send(children)
+    except Exception as error:  # of a plug-in: the driver reports what the real plan raises
+        raise StopIteration from error
 
 
 def _can_be_made(wave: object, nodes: Mapping[int, Node]) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ from spar.run.decoding import PromptLike, as_prompt
 from spar.run.engine_pool import EnginePool
 from spar.run.engines import Engines
 from spar.run.job import Job
-from spar.run.keywords import checked_changes
+from spar.run.keywords import session_changes
 from spar.run.placement import check_fit, memory_shares
 from spar.run.prompt_checks import check_prompts, refuse_unrefinable
 from spar.run.resolve import models, required_roles, resolve_config, shown_model
@@ -120,14 +120,14 @@ class Session(Generic[C]):
         EngineError, UsageError
             A model cannot be loaded or called.
         """
-        changes = self._checked(changes)
+        changes = session_changes(self.config, changes)
         return self._wait(self._search(as_prompt(prompt), listener or self._listener, changes))
 
     async def search_async(
         self, prompt: PromptLike, listener: Listener | None = None, **changes: Any
     ) -> SearchTree:
         """Like `search`, from another event loop; the listener is called in the thread of that loop."""
-        changes = self._checked(changes)
+        changes = session_changes(self.config, changes)
         events = _InLoop(listener or self._listener, asyncio.get_running_loop())
         future = self._submit(self._search(as_prompt(prompt), events, changes))
         return await asyncio.wrap_future(future)
@@ -140,11 +140,11 @@ class Session(Generic[C]):
         EngineError, UsageError
             A model cannot be loaded or called.
         """
-        return self._wait(self._prepare(self._checked(changes), self._listener))
+        return self._wait(self._prepare(session_changes(self.config, changes), self._listener))
 
     async def prepare_async(self, **changes: Any) -> PreparedSearch:
         """Like `prepare`, from another event loop."""
-        changes = self._checked(changes)
+        changes = session_changes(self.config, changes)
         return await asyncio.wrap_future(self._submit(self._prepare(changes, self._listener)))
 
     async def check_prompt(self, prepared: PreparedSearch, prompt: Prompt) -> None:
@@ -228,16 +228,6 @@ class Session(Generic[C]):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _checked(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        """Fields to change for a search of one prompt; raises `UsageError` for what only runs have."""
-        checked = checked_changes(self.config, changes)
-        if self.config.changed(checked).total_budget is not None:
-            raise UsageError(
-                "total_budget is what the prompts of a run share, and a session searches each prompt by itself; give budget, "
-                "or spar.decode the prompts"
-            )
-        return checked
 
     async def _search(
         self, prompt: Prompt, listener: Listener, changes: dict[str, Any]

@@ -61,6 +61,8 @@ def next_round(directory: Path, ids: Iterable[str], config: DecodeConfig) -> Rou
                     results[prompt_id] = result
                     rounds[prompt_id] = (*rounds.get(prompt_id, ()), (budget, result.score))
             if missing:
+                if trees.total == total and missing.keys() <= trees.spent.keys():
+                    return None  # all is spent: in another order the last responses go to other prompts
                 _refuse_more(trees.spent, missing, total)
                 return RoundOfSearches(number, missing, spent)
             spent = sum(result.spent for result in results.values())
@@ -103,8 +105,8 @@ def _refuse_more(
     if committed > total:
         next_ones = f" and the {len(missing):,} that are searched next" if missing else ""
         raise UsageError(
-            f"--total-budget {total:,}: the stored trees{next_ones} take {committed:,} responses; raise it to that, or "
-            "choose another --out"
+            f"--total-budget {total:,}: the stored trees{next_ones} take {committed:,} responses; raise it to that, "
+            "give the prompts in the order that they had if it has changed, or choose another --out"
         )
 
 
@@ -116,6 +118,11 @@ class _Trees:
         self._handle = path.open("rb") if self._offsets else None
         self.spent: dict[str, int] = {}
         """Prompt id to the responses of its tree, for those that were read: all, once the first round is planned."""
+
+    @property
+    def total(self) -> int:
+        """The responses of these trees."""
+        return sum(self.spent.values())
 
     def __enter__(self) -> _Trees:
         return self

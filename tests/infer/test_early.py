@@ -18,8 +18,9 @@ from spar.infer.replay import replay
 from spar.infer.reporting import EarlyJudge
 from spar.infer.roles import AttemptFailed
 from spar.infer.search import Budget, SearchSettings, StopRule, run_search
+from spar.infer.strategy import Expand, Plan, SearchConfig
 from spar.infer.votes import Forecast, Vote, VoteRule
-from spar.types import Judgement, SearchTree
+from spar.types import Judgement, Node, SearchTree
 from tests.fakes import (
     MUTE,
     NO,
@@ -125,6 +126,24 @@ async def test_refining_starts_on_the_first_no(early: str) -> None:
     else:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(search, 0.05)
+
+
+async def test_a_strategy_that_fails_over_children_to_come_is_asked_no_further() -> None:
+    """It may count on all that it asked for; only what its real plan raises is an error."""
+
+    def two_chains(roots: tuple[Node, ...], config: SearchConfig) -> Plan:
+        first, second = roots or (yield [Expand(None, 2)])
+        for _ in range(config.depth):
+            first, second = yield [Expand(first.id, 1), Expand(second.id, 1)]
+
+    trees, reported = [], []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    for early in ("off", "auto"):
+        settings = make_settings("bfs", strategy=two_chains, early_refine=early)
+        roles = real_roles(DelayedEngine(failing, 3))
+        trees.append(bare(await run_search(make_prompt(), roles, settings)))
+    assert len(trees[0].nodes) > 4 and trees[1] == trees[0]
+    assert not reported
 
 
 async def test_what_was_refined_early_and_fails_to_be_asked_for_is_counted() -> None:

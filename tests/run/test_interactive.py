@@ -6,6 +6,7 @@ import asyncio
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 
@@ -63,6 +64,20 @@ def test_a_session_refuses_a_total_budget_which_only_runs_have() -> None:
         with pytest.raises(UsageError, match="total_budget"):
             session.search("x")
         assert session.search("x", total_budget=None).nodes
+
+
+@pytest.mark.parametrize(
+    "changes", [{"dtype": "bf16"}, {"device": "cpu", "timeout": 5.0}, {"api_key_env": "MY_KEY"}]
+)
+def test_a_session_refuses_settings_that_an_open_engine_keeps(
+    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replies of the engine as it is would be recorded, and cached, as those of the other settings."""
+    monkeypatch.setenv("MY_KEY", "secret")
+    with Session(load_decode("nano", {"engine": "fake", "budget": 1})) as session:
+        with pytest.raises(UsageError, match=f"{', '.join(changes)}: a session keeps its models"):
+            session.search("x", **changes)
+        assert session.search("x", dtype=session.config.dtype, extra_body={}).nodes
 
 
 def test_threads_that_search_first_at_the_same_time_share_one_loop(

@@ -35,7 +35,7 @@ from spar.run.resume import is_complete
 from spar.run.session import Run
 from spar.run.two_phase import FOLDER
 from spar.store import RunStore, last_trees, read_trees
-from spar.types import SearchTree
+from spar.types import Prompt, SearchTree
 from tests.fakes import DelayedEngine, World, make_prompt, timeless
 from tests.strategies import SEARCHED
 
@@ -77,7 +77,12 @@ def config_of(**changes: Any) -> DecodeConfig:
 
 
 async def start(
-    directory: Path, config: DecodeConfig, engine: FakeEngine, *, in_turn: bool = False
+    directory: Path,
+    config: DecodeConfig,
+    engine: FakeEngine,
+    *,
+    in_turn: bool = False,
+    prompts: Sequence[Prompt] = PROMPTS,
 ) -> Summary:
     """One start of the run; with `in_turn` its actor and its refiner do not fit in memory together."""
     pool = None if in_turn else _pool(config, engine)
@@ -87,7 +92,7 @@ async def start(
     ):
         patch.setitem(TURNS, "engine", engine)
         patch.setattr(placement, "free_memory", lambda device: (0, False))
-        return await Run(config, source_of(PROMPTS), store, pool=pool).execute()
+        return await Run(config, source_of(prompts), store, pool=pool).execute()
 
 
 TURNS: dict[str, Any] = {}
@@ -274,6 +279,18 @@ async def test_a_lowered_total_is_refused_where_it_would_be_exceeded(tmp_path: P
         UsageError, match=r"--total-budget 17: the stored trees .* raise it to that"
     ):
         await start(tmp_path, config_of(total_budget=17), MortalEngine(1, 0))
+
+
+async def test_a_run_that_has_spent_its_total_is_finished_in_any_order(tmp_path: Path) -> None:
+    """Equal scores share out the last responses by the order of the prompts; where all are spent there are none."""
+    config, idle = config_of(votes=1, total_budget=21), MortalEngine(1, 0)
+    await start(tmp_path, config, MortalEngine(1))
+    before = trees_of(tmp_path)
+    assert sum(map(responses_spent, before.values())) == 21
+    orders = [PROMPTS[shift:] + PROMPTS[:shift] for shift in range(len(PROMPTS))]
+    for prompts in [*orders, *(order[::-1] for order in orders)]:
+        await start(tmp_path, config, idle, prompts=prompts)
+    assert idle.num_calls == 0 and trees_of(tmp_path) == before
 
 
 async def test_the_trees_of_a_total_are_not_those_of_a_run_without(tmp_path: Path) -> None:
