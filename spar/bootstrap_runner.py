@@ -19,7 +19,9 @@ from pathlib import Path
 from spar.embedded import CHECKPOINT
 from spar.errors import UsageError
 from spar.estimate.bootstrap import PromptCounts, plan_lines
-from spar.estimate.preflight import is_remote
+from spar.estimate.fit import training_processes
+from spar.estimate.memory import read_machine
+from spar.estimate.preflight import check_stages, is_remote
 from spar.estimate.requirements import check_requirements, missing_requirements
 from spar.listener import Listener, LogListener
 from spar.manifest import config_digest
@@ -124,7 +126,7 @@ def plan_bootstrap(
     Raises
     ------
     UsageError
-        As `bootstrap`.
+        As `bootstrap`; what a training would refuse too (`spar.estimate.preflight`).
     """
     folder = Path(out) if out is not None else default_directory(config)
     pipeline = bootstrap_pipeline(config, folder)
@@ -134,6 +136,7 @@ def plan_bootstrap(
         return BootstrapPlan(pipeline, (), (f"{folder}: every selected stage is done",))
     _check_teacher(config)
     _check_student(config)
+    check_stages(stages, training_processes(stages, config.launch, read_machine()))
     teacher = engine_label(deployments(config.teacher)["actor"])
     missing = missing_requirements(folder, stages)
     notes = (

@@ -14,8 +14,9 @@ from spar.errors import UsageError
 from spar.eval.paper import IFEVAL
 from spar.experiments.loops.loops import RIVALS as METHODS
 from spar.plugins import BENCHMARKS, ENGINES, JUDGES, STRATEGIES
-from spar.train.common import PRESETS, accumulation
+from spar.train.common import accumulation
 from spar.train.data.selection import QUOTAS, Quotas
+from spar.train.deepspeed_files import PRESETS
 from spar.train.loop_stages import Origin, loop_stages
 from spar.train.recipe import TrainConfig, load_train
 from spar.train.settings import DpoSettings, SftSettings

@@ -57,6 +57,14 @@ def fit_lines(stages: Sequence[Stage], sizes: Sizes, resources: Resources) -> It
             yield _training_line(name, trainings[name].settings, sizes[name], resources)
 
 
+def training_processes(
+    stages: Sequence[Stage], launch: LaunchSettings, machine: Machine
+) -> Processes:
+    """`processes_of` where one of the stages trains, else one process."""
+    trains = any(isinstance(stage.spec, TrainingSpec) for stage in stages)
+    return processes_of(launch, machine) if trains else Processes(1)
+
+
 def processes_of(launch: LaunchSettings, machine: Machine) -> Processes:
     """The number of training processes that `spar.train.launch` starts.
 

@@ -17,16 +17,14 @@ processes, w being 2 bytes in bf16 and 4 in fp32:
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any
 
 from spar.config import DecodeConfig
 from spar.estimate.model_size import ModelSize
 from spar.hardware import available_memory, visible_gpus
 from spar.infer.engines.gpus import parallel_size
 from spar.run.placement import CACHE_SHARE, LEAST_CACHE
-from spar.train.common import deepspeed_file
+from spar.train.deepspeed_files import zero_settings
 from spar.train.settings import DpoSettings, TrainerSettings
 
 STATES = 16
@@ -90,19 +88,16 @@ class Zero:
         Raises
         ------
         UsageError
-            There is no such preset or file.
+            As `spar.train.deepspeed_files.zero_settings`.
         """
         if not deepspeed:
             return cls()
-        content = json.loads(deepspeed_file(deepspeed).read_text(encoding="utf-8"))
-        zero: dict[str, Any] = content.get("zero_optimization", {})
+        zero = zero_settings(deepspeed)
 
         def offloads(name: str) -> bool:
-            return bool(zero.get(name, {}).get("device", "none") != "none")
+            return (zero[name].get("device") or "none") != "none"
 
-        return cls(
-            int(zero.get("stage", 0)), offloads("offload_optimizer"), offloads("offload_param")
-        )
+        return cls(zero["stage"], offloads("offload_optimizer"), offloads("offload_param"))
 
 
 def training_need(

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from spar.config import DecodeConfig, check_plugins
 from spar.errors import UsageError, did_you_mean
-from spar.estimate.memory import Processes, Zero
+from spar.estimate.memory import Processes
 from spar.plugins import BENCHMARKS, ENGINES
 from spar.train.common import accumulation
+from spar.train.deepspeed_files import deepspeed_config
 from spar.train.specs import EvalItem, EvalStageSpec, GenerationSpec, TrainingSpec
 from spar.train.stage import Stage
 
@@ -22,15 +23,16 @@ def check_stages(stages: Sequence[Stage], processes: Processes) -> None:
     Raises
     ------
     UsageError
-        A batch that cannot be divided among the processes, an unknown DeepSpeed preset, strategy, judge,
-        engine or benchmark, or two evaluations with one name.
+        A batch that cannot be divided among the processes, a DeepSpeed preset or file that its trainer would refuse, an
+        unknown strategy, judge, engine or benchmark, or two evaluations with one name.
     """
     for stage in stages:
         if isinstance(stage.spec, GenerationSpec):
             check_plugins(stage.spec.config)
         elif isinstance(stage.spec, TrainingSpec):
             try:
-                Zero.from_config(stage.spec.settings.deepspeed)
+                if stage.spec.settings.deepspeed:
+                    deepspeed_config(stage.spec.settings)
                 accumulation(stage.spec.settings, processes.total)
             except UsageError as error:
                 raise UsageError(f"{stage.name}: {error}") from error

@@ -1,4 +1,4 @@
-"""What a training pipeline needs and this machine lacks: packages, programs, data, models, a folder to write to.
+"""What a training pipeline needs and this machine lacks: packages, programs, data, models, a GPU, a folder to write to.
 
 All of it is looked up before the first stage runs, since a stage that fails for it may come after hours of others.
 Nothing is imported or loaded; the hub is asked for models that are not in its cache, and where it cannot be reached it
@@ -21,12 +21,13 @@ from spar.eval.benchmark import PYTHON, declared_spec
 from spar.eval.datasets import seed_prompts
 from spar.eval.datasets.local import open_data
 from spar.eval.needed_data import data_of
-from spar.hardware import has_package, is_installed
+from spar.hardware import has_package, is_installed, may_see_gpu
 from spar.models.folders import is_known, local_model
 from spar.offline import is_offline
 from spar.plugins import ENGINES
 from spar.pretrained import check_model_folder
 from spar.run.resolve import deployments, loads_models, model_roles
+from spar.train.needs import unmet_needs
 from spar.train.prompts_spec import PromptsSpec
 from spar.train.settings import TrainerSettings
 from spar.train.specs import (
@@ -72,6 +73,8 @@ def _lacks(stage: Stage) -> Iterator[str]:
     match stage.spec:
         case TrainingSpec(settings=settings, launch=how):
             yield from _trainer(settings)
+            if settings.device == "gpu" and not how.hostfile and not may_see_gpu():
+                yield "a GPU, for device 'gpu': no driver shows one here; set it to 'cpu' or 'auto'"
             if how.hostfile:
                 yield from _packages(("deepspeed",), "train", "training on several machines")
                 yield from _programs(("pdsh", "ssh"), "to reach the machines of the hostfile")
@@ -101,6 +104,7 @@ def _trainer(settings: TrainerSettings) -> Iterator[str]:
         yield from _packages(("deepspeed",), "train", f"deepspeed {settings.deepspeed!r}")
         if Zero.from_config(settings.deepspeed).offloads_optimizer and not _compiler():
             yield "a C++ compiler, with which DeepSpeed builds its CPU Adam: install g++, or set CXX"
+    yield from unmet_needs(settings)
 
 
 def _engine(config: DecodeConfig) -> Iterator[str]:

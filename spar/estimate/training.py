@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spar.estimate.disk import DiskUsage, disk_usage
-from spar.estimate.fit import Resources, fit_lines, format_bytes, processes_of
-from spar.estimate.memory import Processes, read_machine
+from spar.estimate.fit import Resources, fit_lines, format_bytes, training_processes
+from spar.estimate.memory import read_machine
 from spar.estimate.model_size import ModelSize, model_size
 from spar.estimate.preflight import check_stages
 from spar.estimate.stage_counts import StageCounts, count_stage
@@ -60,8 +60,7 @@ def estimate(config: TrainConfig, stages: Sequence[Stage], num_prompts: int | No
         A specification is wrong (`spar.estimate.preflight`), or there is no such hostfile.
     """
     machine = read_machine()
-    trains = any(isinstance(stage.spec, TrainingSpec) for stage in stages)
-    processes = processes_of(config.launch, machine) if trains else Processes(1)
+    processes = training_processes(stages, config.launch, machine)
     check_stages(stages, processes)
     return estimate_on(config, stages, num_prompts, Resources(machine, processes))
 

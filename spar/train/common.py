@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import json
 import logging
 import os
 import time
@@ -22,19 +21,15 @@ from spar.hardware import has_package
 from spar.record.training import FAILURE, TRAIN_REPORT, TrainReport, read_metrics
 from spar.subprocesses import exit_with_parent, print_error, write_failure
 from spar.train.context import GROUP_SECONDS, TrainingContext, open_training
+from spar.train.deepspeed_files import deepspeed_config
 from spar.train.encode import Encoder, without_thinking
+from spar.train.needs import check_needs
 from spar.train.owned import is_foreign, remove_leftovers
 from spar.train.progress import callbacks, end_with, last_checkpoint, plot
 from spar.train.settings import TrainerSettings, load_settings
 from spar.train.usable import Usable, select_usable
 from spar.train.weights import load_model, load_tokenizer, save_final, to_fp32
 
-PRESETS = Path(__file__).parents[1] / "recipes" / "deepspeed"
-_GATHER = (
-    "stage3_gather_16bit_weights_on_model_save",
-    "gather_16bit_weights_on_model_save",
-)
-"""DeepSpeed's names, the present one first, of what collects the weights that ZeRO-3 has divided."""
 _ROUTER_LOSS = "router_aux_loss_coef"
 """TRL's name for the weight of a mixture of experts' load-balancing loss."""
 S = TypeVar("S", bound=TrainerSettings)
@@ -137,12 +132,13 @@ def start_training(
     Raises
     ------
     UsageError
-        A row, a setting or the model is wrong.
+        A row, a setting or the model is wrong, or a package for a setting is missing.
     """
     with open_training(settings) as context:
         if context is None:
             yield None
             return
+        check_needs(settings)
         examples, num_thinking = without_thinking(read(settings.data))
         if num_thinking and context.main:
             say(f"{settings.data}: thinking is removed from the replies of {num_thinking} examples")
@@ -237,29 +233,6 @@ def accumulation(settings: TrainerSettings, processes: int) -> int:
     return settings.batch // step
 
 
-def deepspeed_file(name: str) -> Path:
-    """A DeepSpeed configuration: one of the presets, or a file."""
-    for path in (PRESETS / f"{name}.json", Path(name)):
-        if path.is_file():
-            return path
-    shipped = ", ".join(sorted(path.stem for path in PRESETS.glob("*.json")))
-    raise UsageError(f"deepspeed {name!r}: no such file, nor a preset ({shipped})")
-
-
-def deepspeed_config(settings: TrainerSettings) -> Path:
-    """The DeepSpeed configuration of a training, which must have its weights collected where they are divided."""
-    path = deepspeed_file(settings.deepspeed)
-    try:
-        zero = json.loads(path.read_text(encoding="utf-8")).get("zero_optimization", {})
-    except (ValueError, AttributeError):
-        return path  # DeepSpeed says what is wrong with it
-    if settings.method == "full" and zero.get("stage") == 3 and not any(map(zero.get, _GATHER)):
-        raise UsageError(
-            f"{path}: set zero_optimization.{_GATHER[0]} to true; without it ZeRO-3 would write no weights"
-        )
-    return path
-
-
 def check_lengths(lengths: Sequence[int], settings: TrainerSettings, context: int | None) -> int:
     """The number of examples that will be truncated.
 
@@ -352,11 +325,6 @@ def import_trl() -> Any:
 
 
 def _reporters(settings: TrainerSettings) -> list[str]:
-    if settings.wandb and not has_package("wandb"):
-        raise UsageError(
-            f"wandb {settings.wandb!r} is set and the package wandb is not installed; "
-            "run: pip install wandb, or remove the setting"
-        )
     if settings.wandb:
         os.environ["WANDB_PROJECT"] = settings.wandb
     names = ["tensorboard", "wandb"] if settings.wandb else ["tensorboard"]

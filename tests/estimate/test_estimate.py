@@ -10,6 +10,7 @@ import pytest
 
 from spar.config import DecodeConfig
 from spar.embedded import CHECKPOINT
+from spar.errors import UsageError
 from spar.estimate.disk import checkpoint_bytes
 from spar.estimate.memory import (
     Machine,
@@ -211,6 +212,46 @@ def test_a_custom_deepspeed_file_is_read(tmp_path: Path) -> None:
     settings = SftSettings(**NAMED, deepspeed=str(path))
     found = training_need(settings, SIZE, Processes(2), on_gpu=True)
     assert found == MemoryNeed(1_000 + 400, 16_000)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{}",
+        '{"zero_optimization": null}',
+        '{"zero_optimization": {"stage": null, "offload_optimizer": null}}',
+        '{"zero_optimization": {"stage": 0, "offload_param": {"device": null}}}',
+    ],
+)
+def test_null_in_a_deepspeed_file_is_none(tmp_path: Path, content: str) -> None:
+    """As DeepSpeed reads it."""
+    path = tmp_path / "own.json"
+    path.write_text(content)
+    assert Zero.from_config(str(path)) == Zero()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"zero_optimization": {"stage": 2,}}', "is not JSON"),
+        (b'{"zero_optimization": "\xff"}', "is not JSON"),
+        (b"[1, 2]", "is a JSON list; expected an object"),
+        (b'{"zero_optimization": true}', "zero_optimization is true; expected a JSON object"),
+        (b'{"zero_optimization": {"stage": "auto"}}', "stage is 'auto' (accepted: 0, 1, 2, 3)"),
+        (b'{"zero_optimization": {"stage": [3]}}', "stage is [3] (accepted: 0, 1, 2, 3)"),
+        (b'{"zero_optimization": {"offload_param": "cpu"}}', 'offload_param is "cpu"; expected'),
+    ],
+)
+def test_a_wrong_deepspeed_file_is_named_in_one_line(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    """With what is wrong in it, before anything trains."""
+    path = tmp_path / "own.json"
+    path.write_bytes(content)
+    with pytest.raises(UsageError) as caught:
+        Zero.from_config(str(path))
+    assert str(path) in str(caught.value) and message in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,10 @@ import pytest
 from spar.errors import UsageError
 from spar.estimate import requirements
 from spar.estimate.requirements import check_requirements, missing_requirements
+from spar.train import needs
 from spar.train.loop import loop_pipeline
 from spar.train.recipe import load_train
+from spar.train.settings import DpoSettings
 from spar.verification_functions import PERMISSION
 from tests.eval.conftest import data_root
 
@@ -65,6 +67,47 @@ def test_everything_that_a_recipe_needs_is_listed(
     assert len(set(lines)) == len(lines)
     with pytest.raises(UsageError, match="this machine lacks what the stages need:\n  "):
         check_requirements(lines)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("dpo.wandb=mine", "'wandb', for wandb 'mine': pip install wandb"),
+        ("rft.attention=flash_attention_2", "'flash_attn', for attention 'flash_attention_2'"),
+        ("dpo.device=gpu", "a GPU, for device 'gpu'"),
+    ],
+)
+def test_what_a_trainers_settings_need_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str, words: str
+) -> None:
+    """Hours before its stage; on a machine that has it, it is not."""
+    monkeypatch.setattr(needs, "has_package", lambda name: False)
+    monkeypatch.setattr(requirements, "may_see_gpu", lambda: False)
+    (line,) = (line for line in missing(tmp_path / "run", "nano", change) if words in line)
+    assert "\n" not in line
+    monkeypatch.setattr(needs, "has_package", lambda name: True)
+    monkeypatch.setattr(requirements, "may_see_gpu", lambda: True)
+    assert not any(words in line for line in missing(tmp_path / "run", "nano", change))
+
+
+def test_the_gpu_of_other_machines_is_not_looked_for_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a hostfile train, and this one may have none."""
+    monkeypatch.setattr(requirements, "may_see_gpu", lambda: False)
+    lines = missing(tmp_path / "run", "nano", "dpo.device=gpu", "launch.hostfile=hosts")
+    assert not any("a GPU" in line for line in lines)
+
+
+def test_a_trainer_alone_refuses_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one line, where transformers would end in a traceback."""
+    monkeypatch.setattr(needs, "has_package", lambda name: name != "wandb")
+    named = {"model": "m", "data": "d", "out": "o"}
+    with pytest.raises(
+        UsageError, match=r"^this training lacks the package 'wandb', for wandb 'p'"
+    ):
+        needs.check_needs(DpoSettings(**named, wandb="p", attention="flash_attention_2"))
+    needs.check_needs(DpoSettings(**named, attention="flash_attention_2"))
 
 
 def test_a_machine_with_everything_lacks_nothing(

@@ -373,6 +373,17 @@ def test_specifications_are_checked_before_anything_runs(
     assert "\n" not in str(caught.value)
 
 
+def test_a_deepspeed_file_that_writes_no_weights_is_refused_before_anything_runs(
+    tmp_path: Path,
+) -> None:
+    """As its trainer would, hours later; adapters are written all the same."""
+    path = tmp_path / "zero.json"
+    path.write_text('{"zero_optimization": {"stage": 3}}')
+    with pytest.raises(UsageError, match=r"^rft: .*zero.json: set zero_optimization.stage3_gather"):
+        estimate_here(f"rft.deepspeed={path}")
+    assert estimate_here(f"rft.deepspeed={path}", "rft.method=lora").stages
+
+
 @pytest.fixture
 def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """lm-eval with one file of tasks."""

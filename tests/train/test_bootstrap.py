@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from spar.bootstrap_runner import plan_bootstrap
 from spar.errors import ConfigChanged, UsageError
 from spar.listener import Listener
 from spar.record.training_data import DraftCounts
@@ -380,6 +381,25 @@ def test_wrong_settings_are_errors(change: str, said: str) -> None:
     """Before anything runs, in one line."""
     with pytest.raises(UsageError, match=said):
         load_bootstrap("nano", {}, [change], student={}, teacher={})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("actor.batch=30", "sft-actor: batch 30 cannot be divided"),
+        ("refiner.deepspeed=zero9", "sft-refiner: deepspeed 'zero9': no such file"),
+        ("launch.hostfile=none", "hostfile 'none': no such file"),
+    ],
+)
+def test_what_a_training_would_refuse_is_refused_before_the_teacher_is_asked(
+    change: str, said: str, tmp_path: Path
+) -> None:
+    """Unless the trainings are not run."""
+    config = load_bootstrap("nano", {}, [change], student={}, teacher={})
+    with pytest.raises(UsageError, match=said):
+        plan_bootstrap(config, out=tmp_path / "run")
+    until = StageSelection(stop_after="build")
+    assert plan_bootstrap(config, out=tmp_path / "run", selection=until).stages
 
 
 def test_the_specifications_of_the_stages(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from spar.errors import UsageError
-from spar.train.common import PRESETS, accumulation, check_lengths, deepspeed_config, deepspeed_file
+from spar.train.common import accumulation, check_lengths
+from spar.train.deepspeed_files import PRESETS, deepspeed_config, deepspeed_file
 from spar.train.dpo import loss_arguments
 from spar.train.launch import command
 from spar.train.settings import DpoSettings, LaunchSettings, SftSettings, load_settings
