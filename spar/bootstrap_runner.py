@@ -24,7 +24,6 @@ from spar.estimate.memory import read_machine
 from spar.estimate.preflight import check_stages, is_remote
 from spar.estimate.requirements import check_requirements, missing_requirements
 from spar.listener import Listener, LogListener
-from spar.manifest import config_digest
 from spar.models.folders import is_known, local_files
 from spar.models.gguf import is_gguf
 from spar.pretrained import check_model_folder
@@ -32,8 +31,13 @@ from spar.record.training_data import BootstrapReport
 from spar.run.resolve import deployments, engine_label, loaded_models, loads_models
 from spar.stage_processes import stage_processes
 from spar.train.bootstrap.build import read_report
-from spar.train.bootstrap.pipeline import actor_prompts, bootstrap_pipeline, refiner_prompts
-from spar.train.bootstrap.recipe import FREE, BootstrapConfig
+from spar.train.bootstrap.pipeline import (
+    actor_prompts,
+    bootstrap_pipeline,
+    default_directory,
+    refiner_prompts,
+)
+from spar.train.bootstrap.recipe import BootstrapConfig
 from spar.train.pipeline import (
     Pipeline,
     StageSelection,
@@ -144,11 +148,6 @@ def plan_bootstrap(
         *(f"missing here: {line}" for line in missing),
     )
     return BootstrapPlan(pipeline, tuple(stages), notes, missing)
-
-
-def default_directory(config: BootstrapConfig) -> Path:
-    """`runs/bootstrap-DIGEST`: the same for the same settings."""
-    return Path("runs") / f"bootstrap-{config_digest(config.stored(), free=FREE)[:8]}"
 
 
 def has_chat_template(folder: Path) -> bool:

@@ -121,7 +121,7 @@ def write_failure(path: Path, error: SparError) -> None:
     """Write an error for the parent process, which reads it with `failure`."""
     with contextlib.suppress(OSError):  # the disk may be full; the output has the error too
         kind = "usage" if isinstance(error, UsageError) else "stopped"
-        replace_json(path, {"kind": kind, "message": str(error)})
+        replace_json(path, {"kind": kind, "message": str(error), "change": error.change})
 
 
 def failure(path: Path, code: int, *, what: str, log: Path | None) -> SparError:
@@ -135,7 +135,7 @@ def failure(path: Path, code: int, *, what: str, log: Path | None) -> SparError:
     if path.exists():
         written: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         kind = UsageError if written["kind"] == "usage" else RunStopped
-        return kind(written["message"])
+        return kind(written["message"], change=written.get("change", ""))
     ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
     if log is None:
         return RunStopped(f"{what} {ended}; its output says why")

@@ -28,7 +28,6 @@ from spar.estimate.training import Estimate, check_disk, estimate, lines
 from spar.evolve.checkable.settings import load_checkable
 from spar.files import locked
 from spar.listener import Activity, Broadcast, Listener, LogListener
-from spar.manifest import config_digest
 from spar.plugins import JUDGES, REFINERS
 from spar.prompts import read_prompts
 from spar.record.training import Scores
@@ -38,10 +37,9 @@ from spar.run.meta_judge import judge_conversation
 from spar.run.resolve import check_combination, check_folders, loaded_models
 from spar.stage_processes import stage_processes
 from spar.store import LOCK, MANIFEST
-from spar.train.changeable import FREE
 from spar.train.data.backtranslation import read_input
 from spar.train.data.functions import instruction_prompts
-from spar.train.loop import loop_pipeline
+from spar.train.loop import default_directory, loop_pipeline
 from spar.train.loop_stages import Models, models_after
 from spar.train.pipeline import (
     Pipeline,
@@ -215,11 +213,6 @@ def plan_train(
     missing = missing_requirements(folder, stages)
     hints = _mix_hint(config), _held_out_hint(config), _unused_refiner_hint(config)
     return TrainPlan(pipeline, tuple(stages), estimated, missing, *hints)
-
-
-def default_directory(config: TrainConfig) -> Path:
-    """`runs/train-DIGEST`: the same for the same settings, also with more iterations."""
-    return Path("runs") / f"train-{config_digest(config.stored(), free=FREE)[:8]}"
 
 
 def read_state(directory: Path) -> LoopState:

@@ -9,7 +9,6 @@ from typing import Any
 from spar.bootstrap_runner import (
     BootstrapResult,
     bootstrap,
-    default_directory,
     plan_bootstrap,
 )
 from spar.cli.interrupts import interruptible
@@ -19,6 +18,7 @@ from spar.cli.show.train_view import PlainView, View
 from spar.errors import UsageError
 from spar.sanitize import printable
 from spar.train.bootstrap.build import summary_lines
+from spar.train.bootstrap.pipeline import default_directory
 from spar.train.bootstrap.recipe import BootstrapConfig, load_bootstrap
 
 DISPLAYS = ("auto", "plain", "none")

@@ -15,9 +15,10 @@ from spar.cli.show.report import open_console
 from spar.record.health import IterationHealth
 from spar.sanitize import printable
 from spar.store import MANIFEST
+from spar.train.loop import default_directory
 from spar.train.recipe import TrainConfig, load_train, with_changes
 from spar.train.status import LoopState, StageState, read_config
-from spar.train_runner import default_directory, plan_train, read_state, train
+from spar.train_runner import plan_train, read_state, train
 
 DEFAULT_RECIPE = "nano"
 

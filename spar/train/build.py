@@ -248,13 +248,14 @@ def _require_pairs(scan: Scan, settings: BuildSettings) -> None:
         )
         reasons.append(f"{directory}: {num_pairs} of {scan.trees[run]} trees {has}")
     raise UsageError(
-        f"{', '.join(reasons)}, and {settings.min_pairs} are required; run more prompts, or lower min_pairs{_in_loop(len(scan.pairs))}"
+        f"{', '.join(reasons)}, and {settings.min_pairs} are required; run more prompts, or lower min_pairs",
+        change=_fewer(len(scan.pairs)),
     )
 
 
-def _in_loop(number: int) -> str:
-    """How a loop goes on with as many pairs as there are; "" where there is none."""
-    return f" (in spar train: --set min_pairs={number}, and rerun)" if number else ""
+def _fewer(number: int) -> str:
+    """The setting with which a loop goes on with as many pairs as there are; "" where there is none."""
+    return f"min_pairs={number}" if number else ""
 
 
 def _require_answers(answers: Sequence[Answer], scan: Scan, settings: BuildSettings) -> None:
@@ -264,9 +265,8 @@ def _require_answers(answers: Sequence[Answer], scan: Scan, settings: BuildSetti
     passes = "passes" if least is None else f"has a score of {least:g} or more"
     raise UsageError(
         f"{settings.drafts}: {len(answers)} of {scan.trees['drafts']} prompts have a draft that {passes}, and {settings.min_pairs} are "
-        "required; run more prompts, or lower min_pairs"
-        + (" or answer_score" if least else "")
-        + _in_loop(len(answers))
+        "required; run more prompts, or lower min_pairs" + (" or answer_score" if least else ""),
+        change=_fewer(len(answers)),
     )
 
 

@@ -13,6 +13,19 @@ FREE = (
 )
 """Settings that may differ when a loop is resumed."""
 
+CHANGEABLE = (
+    "min_pairs",
+    *(f"{part}.max_truncated" for part in ("dpo", "rft", "sft", "backtranslation.backward")),
+)
+"""Settings with which a stage that refused its data goes on: they may differ too, and belong to a loop's digest all the
+same, as in earlier versions."""
+
+
+def free_settings(*, iterative: bool) -> tuple[str, ...]:
+    """`FREE` of a loop: without iterations, their number is that of the prompts, and fixed."""
+    return FREE if iterative else tuple(name for name in FREE if name != "iterations")
+
+
 STAGE_SETTINGS: Mapping[str, tuple[str, ...]] = {
     "prompts": ("checkable",),
     "texts": ("backtranslation",),

@@ -44,18 +44,18 @@ def run_main(kind: type[S], train: Callable[[S], None], arguments: Sequence[str]
     parser = argparse.ArgumentParser(prog=f"python -m {train.__module__}")
     parser.add_argument("settings", help="a JSON file (spar.train.settings)")
     path = parser.parse_args(arguments).settings
-    out: Path | None = None
+    settings: S | None = None
     try:
         exit_with_parent()
         settings = load_settings(kind, path)
-        out = Path(settings.out)
         train(settings)
         return 0
     except Exception as error:
-        readable = readable_error(error)
+        readable = readable_error(error, settings)
         if readable is None:
             raise
         print_error(readable)  # by every process: the main one may not be the one that failed
+        out = Path(settings.out) if settings else None
         if out is not None and out.is_dir() and not is_foreign(out):
             # Whoever fails first: the launcher ends the others, and the main one may not come to it.
             main = int(os.environ.get("RANK", "0")) == 0
@@ -64,15 +64,22 @@ def run_main(kind: type[S], train: Callable[[S], None], arguments: Sequence[str]
         return readable.exit_code
 
 
-def readable_error(error: Exception) -> SparError | None:
-    """An error as a one-line error of spar; None where only a traceback helps."""
+def readable_error(error: Exception, settings: TrainerSettings | None = None) -> SparError | None:
+    """An error as a one-line error of spar; None where only a traceback helps.
+
+    Parameters
+    ----------
+    settings:
+        Those of the training; None where they could not be read.
+    """
     if isinstance(error, SparError):
         return error
     text = str(error)
     if "out of memory" in text.lower():
         return RunStopped(
             "out of memory: lower micro_batch, set gradient_checkpointing to 'on', choose a DeepSpeed "
-            "preset that offloads, or train adapters (method 'lora'), and rerun"
+            "preset that offloads, or train adapters (method 'lora'), and rerun",
+            change=_smaller(settings) if settings else "",
         )
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if full or "No space left" in text or "PytorchStreamWriter failed writing" in text:
@@ -251,8 +258,8 @@ def check_lengths(lengths: Sequence[int], settings: TrainerSettings, context: in
         raise UsageError(
             f"{truncated} of {len(lengths)} examples are longer than cutoff {settings.cutoff} (the longest has "
             f"{longest} tokens), and at most {settings.max_truncated:.0%} may be truncated; "
-            "raise cutoff, or set max_truncated to 1 to cut them and go on, as LLaMA-Factory does (in spar train: "
-            "--set dpo.max_truncated=1 or --set rft.max_truncated=1, and rerun)"
+            "raise cutoff, or set max_truncated to 1 to cut them and go on, as LLaMA-Factory does",
+            change="max_truncated=1",
         )
     return truncated
 
@@ -322,6 +329,15 @@ def import_trl() -> Any:
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     return trl
+
+
+def _smaller(settings: TrainerSettings) -> str:
+    """The first setting to try where the memory does not suffice, what changes the result least before what changes it."""
+    if settings.micro_batch > 1:
+        return "micro_batch=1"
+    if settings.gradient_checkpointing == "off":
+        return "gradient_checkpointing=auto"
+    return "method=lora" if settings.method == "full" else ""
 
 
 def _reporters(settings: TrainerSettings) -> list[str]:

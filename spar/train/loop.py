@@ -5,11 +5,12 @@ Source: section 2 of the paper, and its released scripts for the order of the st
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from spar import __version__
 from spar.config import DecodeConfig
@@ -18,9 +19,9 @@ from spar.manifest import Manifest
 from spar.nano.tasks import prompts as nano_prompts
 from spar.prompts import read_prompts
 from spar.record.training import ORIGIN, iteration_folder, iteration_number
-from spar.store import MANIFEST
+from spar.store import MANIFEST, read_manifest
 from spar.train.backtranslation import BacktranslationSettings
-from spar.train.changeable import FREE, STAGE_SETTINGS
+from spar.train.changeable import CHANGEABLE, FREE, STAGE_SETTINGS, free_settings
 from spar.train.data.backtranslation import labelled_prompts
 from spar.train.data.functions import back_prompts, comparison_prompts, instruction_prompts
 from spar.train.evaluations import EvalSpec
@@ -28,9 +29,10 @@ from spar.train.functions import FunctionSettings
 from spar.train.harder import HarderSettings
 from spar.train.loop_stages import STAGES, Origin, harder_spec, loop_stages
 from spar.train.methods import LOOP_METHODS
-from spar.train.pipeline import Pipeline
+from spar.train.pipeline import Pipeline, default_folder
 from spar.train.recipe import TrainConfig
 from spar.train.references import with_references
+from spar.train.settings import SftSettings, trainer_fields
 from spar.train.stage import Stage
 from spar.train.stage_runner import write_prompts
 from spar.train.start_stages import check_spec, join_spec, label_run, prompts_spec, start_stages
@@ -67,10 +69,46 @@ def loop_pipeline(config: TrainConfig, run: Path, *, overwrite: bool = False) ->
         manifest=_manifest(config, origin),
         stage_settings=STAGE_SETTINGS,
         stage_order=STAGES[: STAGES.index("build") + 1],
-        changeable=("min_pairs", *(f"{name}.max_truncated" for name in LOOP_METHODS)),
+        changeable=CHANGEABLE,
+        complete=with_trainings,
+        resume="spar train",
+        key=partial(setting_key, config),
         prepare=prepare,
         past_stages=lambda: _past_stages(config, run, origin),
     )
+
+
+def default_directory(config: TrainConfig) -> Path:
+    """`runs/train-DIGEST`: the same for the same settings, also with more iterations and with other `CHANGEABLE` ones.
+
+    The digest of earlier versions has these in it, and leaves out the iterations of a loop without any.
+    """
+    earlier = default_folder("train", config.stored(), FREE)
+    is_same = config.iterative or _stored_iterations(earlier) == config.iterations
+    free = (*free_settings(iterative=config.iterative), *CHANGEABLE)
+    complete = with_trainings(config.stored())
+    return default_folder("train", complete, free, earlier=earlier if is_same else None)
+
+
+def with_trainings(stored: dict[str, Any]) -> dict[str, Any]:
+    """A stored recipe with all fields of the trainings that it leaves at their defaults, as after a change of one of them."""
+    defaults = trainer_fields(SftSettings, {})
+    complete = {**stored, "sft": {**defaults, **stored.get("sft", {})}}
+    backtranslation = stored.get("backtranslation")
+    if isinstance(backtranslation, Mapping):
+        backward = {**defaults, **backtranslation.get("backward", {})}
+        complete["backtranslation"] = {**backtranslation, "backward": backward}
+    return complete
+
+
+def setting_key(config: TrainConfig, stage: Stage, name: str) -> str:
+    """What the recipe calls a setting of a stage; "" where an entry of `by_iteration` sets it, which `--set` does not reach."""
+    sections = {"build": (), "backward": ("backtranslation", "backward")}
+    keys = (*sections.get(stage.name, (stage.name,)), name)
+    changes: Any = config.changes_of(stage.iteration)
+    for key in keys:
+        changes = changes.get(key) if isinstance(changes, Mapping) else None
+    return ".".join(keys) if changes is None else ""
 
 
 def origin_of(config: TrainConfig, run: Path, *, overwrite: bool = False) -> Origin:
@@ -214,9 +252,17 @@ def _without_template_arguments(config: DecodeConfig) -> DecodeConfig:
     return config.model_copy(update=roles)
 
 
+def _stored_iterations(folder: Path) -> int | None:
+    """The iterations of the loop in a folder; None where there is none."""
+    if not (folder / MANIFEST).is_file():
+        return None
+    iterations = read_manifest(folder).config.get("iterations")
+    return iterations if isinstance(iterations, int) else None
+
+
 def _manifest(config: TrainConfig, origin: Origin) -> Manifest:
     first = {"actor": origin.actor, "refiner": origin.refiner, "iteration": origin.iteration}
-    free = FREE if config.iterative else tuple(name for name in FREE if name != "iterations")
+    free = free_settings(iterative=config.iterative)
     return Manifest(
         spar_version=__version__,
         config={**config.stored(), ORIGIN: first},

@@ -8,14 +8,17 @@ own, so that all memory is free before the next stage starts.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from spar.errors import UsageError
 from spar.files import replace_json
 from spar.listener import Listener
-from spar.manifest import Manifest, with_sources
+from spar.manifest import Manifest, config_digest, with_sources
 from spar.pretrained import prepare_model
 from spar.store import MANIFEST
 from spar.train.stage import Stage, is_done
@@ -65,6 +68,12 @@ class Pipeline:
     """As `order` of `spar.train.stage_runner.check_settings`."""
     changeable: tuple[str, ...] = ()
     """Settings that may differ from those of the stages that have run, and yet are part of the manifest's digest."""
+    complete: Callable[[dict[str, Any]], dict[str, Any]] = dict
+    """As in `spar.train.stage_runner.check_settings`."""
+    resume: str = "the same command with"
+    """What resumes it, before `--out` and its folder."""
+    key: Callable[[Stage, str], str] = lambda stage, name: ""
+    """What the recipe calls a setting of a stage; "" where `--set` does not reach it."""
     prompt_files: tuple[Path, ...] = ()
     """Files of prompts that belong to no single stage."""
 
@@ -114,7 +123,7 @@ def run_pipeline(
             archive(folder, past[titles.index(stages[first].title) :], listener.note)
         replace_json(folder / MANIFEST, pipeline.manifest.model_dump())
         for stage in selected:
-            run_stage(stage, prepare_and_execute, listener)
+            run_stage(stage, prepare_and_execute, listener, partial(_hint, pipeline, stage))
 
 
 def check_unchanged(pipeline: Pipeline, first: int) -> None:
@@ -132,7 +141,38 @@ def check_unchanged(pipeline: Pipeline, first: int) -> None:
         pipeline.stages[:first],
         changeable=pipeline.changeable,
         order=pipeline.stage_order,
+        complete=pipeline.complete,
     )
+
+
+def default_folder(
+    kind: str, config: Mapping[str, Any], free: Iterable[str], *, earlier: Path | None = None
+) -> Path:
+    """`runs/KIND-DIGEST` of a recipe.
+
+    Parameters
+    ----------
+    free:
+        Settings that are not part of the digest.
+    earlier:
+        The folder of an earlier version, which counts more settings: taken where it has a run.
+    """
+    if earlier is not None and (earlier / MANIFEST).is_file():
+        return earlier
+    return Path("runs") / f"{kind}-{config_digest(config, free=free)[:8]}"
+
+
+def _hint(pipeline: Pipeline, stage: Stage, change: str) -> str:
+    """How to go on with another setting of a stage that failed, as a command to copy; "" where that is not known."""
+    name, _, value = change.partition("=")
+    key = pipeline.key(stage, name)
+    if not key:
+        return ""
+    words = ["--out", str(pipeline.folder)]
+    if key not in pipeline.changeable:
+        first = next(each for each in pipeline.stages if each.name == stage.name)
+        words += ["--rerun-from", first.title]
+    return f"; to go on: {pipeline.resume} {shlex.join([*words, '--set', f'{key}={value}'])}"
 
 
 def with_models(pipeline: Pipeline, models: Iterable[str], note: Callable[[str], None]) -> Pipeline:

@@ -268,12 +268,17 @@ class TrainConfig(Settings):
         """The settings of one iteration."""
         if not self.by_iteration:
             return self
-        changes = self.by_iteration[min(max(iteration, 1), len(self.by_iteration)) - 1]
+        changes = self.changes_of(iteration)
         values = {**self.stored(), "by_iteration": ()}
         for name, value in changes.items():
             merged = isinstance(value, Mapping) and isinstance(values.get(name), Mapping)
             values[name] = {**values[name], **value} if merged else value
         return TrainConfig.model_validate(tuples(values))
+
+    def changes_of(self, iteration: int) -> Mapping[str, Any]:
+        """The entry of `by_iteration` for an iteration."""
+        last = len(self.by_iteration)
+        return self.by_iteration[min(max(iteration, 1), last) - 1] if last else {}
 
     @property
     def makes_prompts(self) -> bool:

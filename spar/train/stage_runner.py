@@ -83,6 +83,7 @@ def check_settings(
     stages: Iterable[Stage],
     changeable: Sequence[str] = (),
     order: Sequence[str] = (),
+    complete: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> None:
     """Reject settings that differ from those with which the stages have run.
 
@@ -99,6 +100,8 @@ def check_settings(
     order:
         Stages in order, of which a run may leave some out: the settings of one that it has not are fixed as soon as a later
         one was started. Other stages fix their own settings alone.
+    complete:
+        Writes out what a stored recipe leaves at its defaults.
 
     Raises
     ------
@@ -107,7 +110,11 @@ def check_settings(
     """
     if not (folder / MANIFEST).exists():
         return
-    stored, remaining = read_manifest(folder), list(stages)
+    stored, current = (
+        each.model_copy(update={"config": complete(each.config)})
+        for each in (read_manifest(folder), manifest)
+    )
+    remaining = list(stages)
 
     def refuse(unchanged: Sequence[Stage]) -> None:
         started = {stage.name for stage in unchanged if stage.record.exists()}
@@ -120,7 +127,7 @@ def check_settings(
             for name in names
         ]
         free = (*manifest.free, *more, *changeable)
-        refuse_changes(stored, manifest.model_copy(update={"free": free}), folder)
+        refuse_changes(stored, current.model_copy(update={"free": free}), folder)
 
     try:
         refuse(remaining)
@@ -134,8 +141,18 @@ def check_settings(
         raise ConfigChanged(f"{error}{hint}") from None
 
 
-def run_stage(stage: Stage, execute: ExecuteStage, listener: Listener) -> None:
+def run_stage(
+    stage: Stage,
+    execute: ExecuteStage,
+    listener: Listener,
+    hint: Callable[[str], str] = lambda change: "",
+) -> None:
     """Run one stage and record how it went.
+
+    Parameters
+    ----------
+    hint:
+        Says how to go on with another setting of the stage, as in `spar.errors.SparError`.
 
     Raises
     ------
@@ -172,7 +189,8 @@ def run_stage(stage: Stage, execute: ExecuteStage, listener: Listener) -> None:
     except SparError as error:
         changes["message"] = str(error)
         kind = UsageError if isinstance(error, UsageError) else RunStopped
-        raise kind(f"stage {stage.title}: {error}") from error
+        more = hint(error.change) if error.change else ""
+        raise kind(f"stage {stage.title}: {error}{more}") from error
     finally:
         changes["seconds"] = round(record.seconds + time.monotonic() - start, 1)
         write_record(stage, record.model_copy(update=changes))

@@ -220,6 +220,7 @@ def test_too_few_pairs_stop_before_training(finished_loop: Path, tmp_path: Path)
     )
     assert completed.returncode == 2
     assert "stage 1/build" in completed.stderr and "500" in completed.stderr
+    assert f"; to go on: spar train --out {run} --set min_pairs=" in completed.stderr
     assert "Traceback" not in completed.stderr
     assert not (run / "iteration-1" / "dpo").exists()
 

@@ -185,14 +185,19 @@ def test_too_few_pairs_are_an_error(runs: BuildSettings, tmp_path: Path) -> None
     unsolved = make_tree((None, 1), (0, 1), prompt_id="unsolved")
     search = write_run(tmp_path / "few", *searches(2), unsolved)
     with pytest.raises(
-        UsageError, match=r"few: 2 of 3 trees turned .* 3 are required; run more .*=2, and rerun"
-    ):
+        UsageError,
+        match=r"few: 2 of 3 trees turned .* 3 are required; run more .* lower min_pairs$",
+    ) as caught:
         build(replace(runs, search=search, min_pairs=3))
+    assert caught.value.change == "min_pairs=2"
     assert not runs.out.exists()
     assert build(replace(runs, search=search, min_pairs=2)).possible_pairs == 2
     lone = write_run(tmp_path / "lone", draft_tree(5))
-    with pytest.raises(UsageError, match="0 of 1 trees have a passing and a failing draft, and 1"):
+    with pytest.raises(
+        UsageError, match="0 of 1 trees have a passing and a failing draft, and 1"
+    ) as caught:
         build(replace(runs, drafts=lone, pairs="independent"))
+    assert caught.value.change == ""
 
 
 def draft_tree(num_yes: int) -> SearchTree:

@@ -121,8 +121,9 @@ class TestTrainings:
 
         turns = [{"role": "user", "content": LONG}, {"role": "assistant", "content": "The owl."}]
         data = write_rows(tmp_path / "sft.jsonl", [{"messages": turns}] * 2)
-        with pytest.raises(UsageError, match=r"set max_truncated to 1 .*--set rft.max_truncated=1"):
+        with pytest.raises(UsageError, match=r"set max_truncated to 1 ") as caught:
             train(sft_settings(tiny_model, tmp_path, data=data, cutoff=60))
+        assert caught.value.change == "max_truncated=1"
         with pytest.raises(UsageError, match="2 where the prompt fills the cutoff"):
             train(sft_settings(tiny_model, tmp_path, data=data, cutoff=60, max_truncated=1.0))
 

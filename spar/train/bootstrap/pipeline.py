@@ -13,9 +13,9 @@ from spar import __version__
 from spar.manifest import Manifest
 from spar.nano.tasks import prompts as nano_prompts
 from spar.prompts import read_prompts
-from spar.train.bootstrap.recipe import FREE, STAGE_SETTINGS, BootstrapConfig
+from spar.train.bootstrap.recipe import CHANGEABLE, FREE, STAGE_SETTINGS, BootstrapConfig
 from spar.train.bootstrap.stages import ACTOR_PROMPTS, REFINER_PROMPTS, bootstrap_stages
-from spar.train.pipeline import Pipeline
+from spar.train.pipeline import Pipeline, default_folder
 from spar.train.stage import Stage
 from spar.train.stage_runner import write_prompts
 from spar.types import Prompt
@@ -40,7 +40,8 @@ def bootstrap_pipeline(config: BootstrapConfig, run: Path) -> Pipeline:
         stages=stages,
         manifest=_manifest(config),
         stage_settings=STAGE_SETTINGS,
-        changeable=("actor.max_truncated", "refiner.max_truncated"),
+        changeable=CHANGEABLE,
+        key=_setting_key,
         prepare=prepare,
         past_stages=lambda: stages,
         prompt_files=tuple(prompts),
@@ -65,6 +66,19 @@ def refiner_prompts(config: BootstrapConfig) -> Iterator[Prompt]:
     total = sum(1 for _ in _read(config.prompts, config))
     start = min(config.num_actor_prompts, max(0, total - count))
     return islice(_read(config.prompts, config), start, start + count)
+
+
+def default_directory(config: BootstrapConfig) -> Path:
+    """`runs/bootstrap-DIGEST`: the same for the same settings, also with other `CHANGEABLE` ones."""
+    stored = config.stored()
+    earlier = default_folder("bootstrap", stored, FREE)
+    return default_folder("bootstrap", stored, (*FREE, *CHANGEABLE), earlier=earlier)
+
+
+def _setting_key(stage: Stage, name: str) -> str:
+    """What the recipe calls a setting of a stage."""
+    section = stage.name.removeprefix("sft-")
+    return name if section == stage.name else f"{section}.{name}"
 
 
 def _read(source: str, config: BootstrapConfig) -> Iterator[Prompt]:

@@ -40,6 +40,10 @@ FREE = (
 )
 """Settings that may differ when a bootstrap is resumed."""
 
+CHANGEABLE = ("actor.max_truncated", "refiner.max_truncated")
+"""Settings with which a training that refused its data goes on: they may differ too, and belong to a bootstrap's digest all the
+same, as in earlier versions."""
+
 STAGE_SETTINGS: Mapping[str, tuple[str, ...]] = {
     "answers": ("greedy_answers",),
     "drafts": ("samples",),
