@@ -32,6 +32,7 @@ from spar.train.methods import LOOP_METHODS
 from spar.train.pipeline import Pipeline, default_folder
 from spar.train.recipe import TrainConfig
 from spar.train.references import with_references
+from spar.train.set_by_pipeline import OF_LOOP
 from spar.train.settings import SftSettings, trainer_fields
 from spar.train.stage import Stage
 from spar.train.stage_runner import write_prompts
@@ -69,7 +70,7 @@ def loop_pipeline(config: TrainConfig, run: Path, *, overwrite: bool = False) ->
         manifest=_manifest(config, origin),
         stage_settings=STAGE_SETTINGS,
         stage_order=STAGES[: STAGES.index("build") + 1],
-        changeable=CHANGEABLE,
+        changeable=(*CHANGEABLE, *OF_LOOP.without_effect),
         complete=with_trainings,
         resume="spar train",
         key=partial(setting_key, config),

@@ -39,6 +39,7 @@ from spar.train.changeable import BY_ITERATION
 from spar.train.evaluations import EvalSpec
 from spar.train.functions import FunctionSettings
 from spar.train.harder import HarderSettings
+from spar.train.set_by_pipeline import OF_LOOP, refuse_assignments, refuse_set
 from spar.train.settings import (
     DpoSettings,
     LaunchSettings,
@@ -333,13 +334,15 @@ def load_train(
     Raises
     ------
     UsageError
-        An unknown recipe, setting or name, or a value out of range.
+        An unknown recipe, setting or name, a value out of range, or a setting that the loop sets itself.
     """
     values = dict(section(recipe, "train"))
     overrides = {name: value for name, value in overrides.items() if value is not None}
     own = overrides.keys() & TrainConfig.model_fields.keys()
     values.update({name: overrides[name] for name in own})
     generation = {name: value for name, value in overrides.items() if name not in own}
+    sections = {name: section(recipe, name, optional=True) for name in ("decode", "eval")}
+    refuse_set(OF_LOOP, {**section(recipe, "train"), **sections}, recipe)
     values["decode"] = load_decode(recipe, generation)
     values["eval"] = load_eval(recipe, generation)
     config = _checked(values, recipe)
@@ -356,6 +359,7 @@ def with_changes(
     values |= {name: value for name, value in overrides.items() if name in values}
     values["decode"] = override(DecodeConfig, values["decode"], generation)
     values["eval"] = override(EvalConfig, values["eval"], generation)
+    refuse_assignments(OF_LOOP, assignments)
     for key, value in map(assignment, assignments):
         put_value(key, value, values)
     return _checked(values, "--set")

@@ -16,6 +16,7 @@ from spar.prompts import read_prompts
 from spar.train.bootstrap.recipe import CHANGEABLE, FREE, STAGE_SETTINGS, BootstrapConfig
 from spar.train.bootstrap.stages import ACTOR_PROMPTS, REFINER_PROMPTS, bootstrap_stages
 from spar.train.pipeline import Pipeline, default_folder
+from spar.train.set_by_pipeline import OF_BOOTSTRAP
 from spar.train.stage import Stage
 from spar.train.stage_runner import write_prompts
 from spar.types import Prompt
@@ -40,7 +41,7 @@ def bootstrap_pipeline(config: BootstrapConfig, run: Path) -> Pipeline:
         stages=stages,
         manifest=_manifest(config),
         stage_settings=STAGE_SETTINGS,
-        changeable=CHANGEABLE,
+        changeable=(*CHANGEABLE, *OF_BOOTSTRAP.without_effect),
         key=_setting_key,
         prepare=prepare,
         past_stages=lambda: stages,

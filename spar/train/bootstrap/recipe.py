@@ -31,6 +31,7 @@ from spar.train.assignments import (
     require_rows,
     tuples,
 )
+from spar.train.set_by_pipeline import OF_BOOTSTRAP, refuse_assignments, refuse_set
 from spar.train.settings import LaunchSettings, SftSettings, trainer_fields
 
 FREE = (
@@ -178,9 +179,11 @@ def load_bootstrap(
     Raises
     ------
     UsageError
-        An unknown recipe, setting or name, or a value out of range.
+        An unknown recipe, setting or name, a value out of range, or a setting that the stages set themselves.
     """
     values = dict(section(recipe, "bootstrap", optional=True))
+    refuse_set(OF_BOOTSTRAP, {"decode": section(recipe, "decode"), **values}, recipe)
+    refuse_assignments(OF_BOOTSTRAP, assignments)
     values.update(_without_none(overrides))
     _inherit_from_loop(values, section(recipe, "train", optional=True))
     # The recipe's decode section is the student's; the teacher only inherits its sampling.
