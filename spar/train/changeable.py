@@ -30,7 +30,7 @@ STAGE_SETTINGS: Mapping[str, tuple[str, ...]] = {
     "prompts": ("checkable",),
     "texts": ("backtranslation",),
     "functions": ("functions",),
-    "draft": ("samples", "by_iteration", "harder"),
+    "draft": ("samples", "by_iteration", "harder", "references"),
     "judgements": ("judge_pairs", "meta_judge"),
     "search": ("search", "cut_drafts"),
     "build": (

@@ -31,10 +31,10 @@ from spar.train.loop_stages import STAGES, Origin, harder_spec, loop_stages
 from spar.train.methods import LOOP_METHODS
 from spar.train.pipeline import Pipeline, default_folder
 from spar.train.recipe import TrainConfig
-from spar.train.references import with_references
+from spar.train.references import reply_of, with_references
 from spar.train.set_by_pipeline import OF_LOOP
 from spar.train.settings import SftSettings, trainer_fields
-from spar.train.stage import Stage
+from spar.train.stage import Stage, is_done
 from spar.train.stage_runner import write_prompts
 from spar.train.start_stages import check_spec, join_spec, label_run, prompts_spec, start_stages
 from spar.train.status import read_config, read_origin
@@ -71,6 +71,7 @@ def loop_pipeline(config: TrainConfig, run: Path, *, overwrite: bool = False) ->
         stage_settings=STAGE_SETTINGS,
         stage_order=STAGES[: STAGES.index("build") + 1],
         changeable=(*CHANGEABLE, *OF_LOOP.without_effect),
+        check=partial(_check_replies, config),
         complete=with_trainings,
         resume="spar train",
         key=partial(setting_key, config),
@@ -207,6 +208,23 @@ def _own_prompts(
     if config.backtranslation is not None:
         return labelled_prompts(label_run(run, origin))
     return None
+
+
+def _check_replies(config: TrainConfig, stages: Sequence[Stage]) -> None:
+    """Reject pairs with the prompts' own replies where the prompts of drafts that stay were written without."""
+    done = {stage.title for stage in stages if is_done(stage)}
+    for stage in stages:
+        number = stage.iteration
+        own = config.of_iteration(number) if stage.name == "draft" else None
+        if own is None or own.pairs != "reference" or "dpo" not in own.methods:
+            continue
+        if stage.prompts is None or not stage.prompts.exists() or f"{number}/build" in done:
+            continue
+        if not all(map(reply_of, read_prompts(stage.prompts))):
+            raise UsageError(
+                f"pairs=reference prefers a reply that each prompt has, and {stage.prompts}, to which {stage.title} drafted, "
+                f"was written without; replies are added before the drafts: --rerun-from {stage.title}"
+            )
 
 
 def _past_stages(config: TrainConfig, run: Path, origin: Origin) -> Sequence[Stage]:

@@ -68,6 +68,8 @@ class Pipeline:
     """As `order` of `spar.train.stage_runner.check_settings`."""
     changeable: tuple[str, ...] = ()
     """Settings that may differ from those of the stages that have run, and yet are part of the manifest's digest."""
+    check: Callable[[Sequence[Stage]], None] = lambda stages: None
+    """Rejects settings for which stages that will not run again have written too little."""
     complete: Callable[[dict[str, Any]], dict[str, Any]] = dict
     """As in `spar.train.stage_runner.check_settings`."""
     resume: str = "the same command with"
@@ -133,6 +135,8 @@ def check_unchanged(pipeline: Pipeline, first: int) -> None:
     ------
     ConfigChanged
         As `spar.train.stage_runner.check_settings`.
+    UsageError
+        As `Pipeline.check`.
     """
     check_settings(
         pipeline.folder,
@@ -143,6 +147,7 @@ def check_unchanged(pipeline: Pipeline, first: int) -> None:
         order=pipeline.stage_order,
         complete=pipeline.complete,
     )
+    pipeline.check(pipeline.stages[:first])
 
 
 def default_folder(

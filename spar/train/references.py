@@ -37,9 +37,7 @@ def with_references(prompts: Iterable[Prompt], file: str = "") -> Iterator[Promp
     """
     replies = _read(file) if file else {}
     for prompt in prompts:
-        own = prompt.meta.get(REPLY)
-        reply = own if isinstance(own, str) and own.strip() else replies.get(prompt.id, "")
-        reply = reply or _solution(prompt)
+        reply = reply_of(prompt) or replies.get(prompt.id, "") or _solution(prompt)
         if not reply.strip():
             raise UsageError(
                 f"prompt {prompt.id!r} has no reply of its own, which pairs=reference prefers to the model's; accepted: rows "
@@ -47,6 +45,12 @@ def with_references(prompts: Iterable[Prompt], file: str = "") -> Iterator[Promp
                 f"and 'response'{f' ({file} has none for it)' if file else ''}"
             )
         yield prompt.model_copy(update={"meta": {**prompt.meta, REPLY: reply}})
+
+
+def reply_of(prompt: Prompt) -> str:
+    """The reply that a prompt has of its own; "" where it has none."""
+    own = prompt.meta.get(REPLY)
+    return own if isinstance(own, str) and own.strip() else ""
 
 
 def _read(file: str) -> Mapping[str, str]:
