@@ -19,7 +19,6 @@ from spar.estimate.memory import (
 from spar.estimate.model_size import ModelSize, model_size
 from spar.run.placement import USABLE
 from spar.run.resolve import deployments, loads_models, model_roles, shown_model
-from spar.train.methods import LOOP_METHODS, method_for
 from spar.train.settings import LaunchSettings, TrainerSettings
 from spar.train.specs import GenerationSpec, TrainingSpec
 from spar.train.stage import Stage
@@ -43,18 +42,20 @@ class Resources:
 
 
 Sizes = Mapping[str, ModelSize | None]
-"""Training stage to the size of its model."""
+"""Name of a training stage, or folder of a model, to a model's size."""
 
 
 def fit_lines(stages: Sequence[Stage], sizes: Sizes, resources: Resources) -> Iterator[str]:
-    """A line on inference, and one on each training method."""
+    """A line on inference, and one on each training, by its name."""
     specs = [stage.spec for stage in stages if isinstance(stage.spec, GenerationSpec)]
+    trainings = [(s.name, s.spec) for s in stages if isinstance(s.spec, TrainingSpec)]
     if specs:
-        yield from _inference_lines(specs, sizes, resources.machine)
-    trainings = {s.name: s.spec for s in reversed(stages) if isinstance(s.spec, TrainingSpec)}
-    for name in LOOP_METHODS:
-        if name in trainings:
-            yield _training_line(name, trainings[name].settings, sizes[name], resources)
+        # A later iteration's model does not exist yet; it will be as large as the one that it is trained from.
+        trained = {str(spec.folder / "model"): sizes[name] for name, spec in trainings}
+        yield from _inference_lines(specs, trained, resources.machine)
+    first = dict(trainings) | dict(reversed(trainings))  # in the order of the stages
+    for name, spec in first.items():
+        yield _training_line(name, spec.settings, sizes[name], resources)
 
 
 def training_processes(
@@ -102,7 +103,7 @@ def format_parameters(number: int) -> str:
 
 
 def _inference_lines(
-    specs: Sequence[GenerationSpec], sizes: Sizes, machine: Machine
+    specs: Sequence[GenerationSpec], trained: Sizes, machine: Machine
 ) -> Iterator[str]:
     config = specs[0].config
     if not loads_models(config):
@@ -110,7 +111,7 @@ def _inference_lines(
     if config.ray_address:
         yield "inference: whether the models fit the Ray cluster is not known here"
         return
-    largest = max((_loaded_sizes(spec, sizes) for spec in specs), key=_total_parameters)
+    largest = max((_loaded_sizes(spec, trained) for spec in specs), key=_total_parameters)
     unknown = next((model for model, size in largest.items() if size is None), None)
     if unknown is not None:
         yield f"inference: whether {shown_model(unknown)} fits is unknown: {UNKNOWN}"
@@ -135,18 +136,20 @@ def _inference_verdict(config: DecodeConfig, sizes: Sequence[ModelSize], machine
     return _verdict(what, [(need, min(machine.gpus))], ADVICE_SPREAD)
 
 
-def _loaded_sizes(spec: GenerationSpec, sizes: Sizes) -> dict[str, ModelSize | None]:
-    """The models that a stage loads at the same time, and their sizes."""
+def _loaded_sizes(spec: GenerationSpec, trained: Sizes) -> dict[str, ModelSize | None]:
+    """The models that a stage loads at the same time, and their sizes.
+
+    Parameters
+    ----------
+    trained:
+        Folder of a model that the loop will train to its size.
+    """
     served = deployments(spec.config)
     loaded: dict[str, ModelSize | None] = {}
     for role in model_roles(spec.config, spec.roles):
-        if served[role].urls:
-            continue
-        # A later iteration's model does not exist yet; it will be as large as its starting point.
-        own_judge = role == "judge" and spec.config.judge_model
-        only = next(iter(sizes.values())) if len(sizes) == 1 else None
-        start = None if own_judge else sizes.get(method_for(role)) or only
-        loaded[served[role].model] = model_size(served[role].model) or start
+        if not served[role].urls:
+            name = served[role].model
+            loaded[name] = model_size(name) or trained.get(name)
     return loaded
 
 

@@ -134,16 +134,19 @@ def check_disk(run: Path, estimate: Estimate) -> str | None:
 
 
 def trained_sizes(config: TrainConfig, stages: Sequence[Stage]) -> Mapping[str, ModelSize | None]:
-    """Training stage to the size of its model; models of later iterations are as large as the first."""
+    """Training stage to the size of its model; models of later iterations are as large as what they are trained from."""
     first = Models(*first_models(config))
     sizes: dict[str, ModelSize | None] = {}
-    trainings = [
-        (stage.name, stage.spec) for stage in stages if isinstance(stage.spec, TrainingSpec)
-    ]
-    for name, role in dict.fromkeys((name, spec.role) for name, spec in trainings):
-        models = [spec.settings.model for of_name, spec in trainings if of_name == name]
-        known = (model_size(model) for model in (*models, first.of(role)) if model)
-        sizes[name] = next((size for size in known if size is not None), None)
+    made: dict[str, ModelSize | None] = {}
+    for stage in stages:
+        if not isinstance(stage.spec, TrainingSpec):
+            continue
+        start, from_first = stage.spec.settings.model, first.of(stage.spec.role)
+        size = (
+            model_size(start) or made.get(start) or (model_size(from_first) if from_first else None)
+        )
+        made[str(stage.folder / "model")] = size
+        sizes[stage.name] = sizes.get(stage.name) or size
     return sizes
 
 

@@ -38,9 +38,3 @@ LOOP_METHODS: Mapping[str, TrainingMethod] = {
 """The methods of a loop's iteration, in the order of its stages."""
 DEFAULT_METHODS = ("dpo", "rft")
 """Those of the paper's loop."""
-
-
-def method_for(role: Role) -> str:
-    """The name of the method by which a loop trains a role. The judge is the refiner's model."""
-    trained = "refiner" if role == "judge" else role
-    return next(name for name, method in LOOP_METHODS.items() if method.role == trained)

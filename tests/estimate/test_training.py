@@ -254,6 +254,28 @@ def test_a_missing_model_is_unknown() -> None:
     assert "6 models with their checkpoints, whose size is unknown" in "\n".join(lines(found))
 
 
+@pytest.mark.parametrize(
+    ("recipe", "change"),
+    [
+        ("humpback", "iterations=1"),
+        ("nano", "methods=[rft,sft]"),
+        ("nano", "methods=[sft]"),
+        ("autoif", "iterations=2"),
+    ],
+)
+def test_a_model_that_any_training_makes_is_as_large_as_what_it_is_trained_from(
+    recipe: str, change: str
+) -> None:
+    """Not that of `dpo` alone: the backward model of a loop that has no other for the actor, and that of `sft`."""
+    found = estimate_of(LAPTOP, recipe, change)
+    assert fit_of(found, "inference").startswith("inference: 2.5 M parameters, ")
+    _, stages = loop(recipe, change)
+    trainings = dict.fromkeys(s.name for s in stages if isinstance(s.spec, TrainingSpec))
+    lines = [line for line in found.fits if line.startswith("training (")]
+    assert [line.split(",")[0].removeprefix("training (") for line in lines] == [*trainings]
+    assert all(line.endswith("fits") for line in found.fits)
+
+
 def test_a_separate_judge_is_loaded_beside_the_refiner(tmp_path: Path) -> None:
     """The search loads both; a judge on a server is not loaded."""
     (tmp_path / "other").mkdir()

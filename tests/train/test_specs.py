@@ -11,7 +11,7 @@ import pytest
 from spar.config import DecodeConfig, EvalConfig
 from spar.errors import UsageError
 from spar.train.loop_stages import Origin, loop_stages
-from spar.train.methods import DEFAULT_METHODS, LOOP_METHODS, METHODS, method_for
+from spar.train.methods import DEFAULT_METHODS, LOOP_METHODS, METHODS
 from spar.train.recipe import load_train
 from spar.train.specs import (
     AnswerSpec,
@@ -112,14 +112,9 @@ def test_a_training_file_holds_the_trainers_settings_alone(tmp_path: Path) -> No
 
 
 def test_the_methods_of_the_paper_train_every_role_once() -> None:
-    """The judge is trained as the refiner; `sft` trains the actor in place of `dpo`."""
+    """`sft` trains the actor in place of `dpo`."""
     assert [LOOP_METHODS[name].role for name in DEFAULT_METHODS] == ["actor", "refiner"]
     assert LOOP_METHODS["sft"].role == "actor"
-    assert (method_for("actor"), method_for("refiner"), method_for("judge")) == (
-        "dpo",
-        "rft",
-        "rft",
-    )
 
 
 def test_trainings_have_the_template_arguments_of_their_searches(tmp_path: Path) -> None:
