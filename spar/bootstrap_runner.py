@@ -28,6 +28,7 @@ from spar.models.folders import is_known, local_files
 from spar.models.gguf import is_gguf
 from spar.pretrained import check_model_folder
 from spar.record.training_data import BootstrapReport
+from spar.rows.read import is_stream
 from spar.run.resolve import deployments, engine_label, loaded_models, loads_models
 from spar.stage_processes import stage_processes
 from spar.train.bootstrap.build import read_report
@@ -173,8 +174,11 @@ def _result(pipeline: Pipeline) -> BootstrapResult:
 
 def _count_prompts(config: BootstrapConfig) -> PromptCounts:
     """Read every prompt once, so that a malformed row is an error before a model is loaded."""
-    if "-" in (config.prompts, config.refiner_prompts):
-        raise UsageError("spar bootstrap reads its prompts more than once; give a file, not -")
+    for source in (config.prompts, config.refiner_prompts):
+        if source and is_stream(source):
+            raise UsageError(
+                f"spar bootstrap reads its prompts more than once; give a file, not {source}"
+            )
     actor, refiner = config.num_actor_prompts, config.num_refiner_prompts
     if config.prompts:
         actor = sum(1 for _ in actor_prompts(config))

@@ -255,7 +255,7 @@ def _unused_refiner_hint(config: TrainConfig) -> str:
     calls_model = (
         JUDGES.spec(decode.judge).uses_model or REFINERS.spec(decode.refiner or "model").uses_model
     )
-    if calls_model or "rft" not in config.methods:
+    if calls_model or "rft" not in config.methods or config.one_model:  # the actor, too
         return ""
     return (
         "note: programs judge and refine, so no stage uses the refiner that rft trains, and it learns from what a program "
@@ -291,10 +291,11 @@ def _check(config: TrainConfig) -> int | None:
             "spar train trains its models, and cannot train those of a server; give --model FOLDER_OR_NAME "
             "and --engine hf or vllm (a judge with its own model may be a server)"
         )
-    if config.prompts and is_stream(config.prompts):
-        raise UsageError(
-            f"spar train reads its prompts in every iteration; give a file, not {config.prompts}"
-        )
+    for name, source in _sources(config).items():
+        if source and is_stream(source):
+            raise UsageError(
+                f"spar train reads its {name} more than once; give a file, not {source}"
+            )
     check_combination(decode)
     check_folders(decode)
     _read_files(config)
@@ -333,6 +334,18 @@ def _check(config: TrainConfig) -> int | None:
     return sum(
         1 for _ in (with_references(prompts, config.references) if needs_replies else prompts)
     )
+
+
+def _sources(config: TrainConfig) -> Mapping[str, str]:
+    """Setting to the file or data set that it names; "" for none."""
+    sources = {"prompts": config.prompts, "references": config.references}
+    sources["checkable.prompts"] = str(config.checkable.get("prompts") or "")
+    if config.backtranslation is not None:
+        sources["backtranslation.texts"] = config.backtranslation.texts
+        sources["backtranslation.seeds"] = config.backtranslation.seeds
+    if config.functions is not None:
+        sources["functions.instructions"] = config.functions.instructions
+    return sources
 
 
 def _read_files(config: TrainConfig) -> None:

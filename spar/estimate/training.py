@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from spar.errors import UsageError
 from spar.estimate.disk import DiskUsage, disk_usage
 from spar.estimate.fit import Resources, fit_lines, format_bytes, training_processes
 from spar.estimate.memory import read_machine
@@ -26,6 +27,7 @@ from spar.train.loop_stages import Models
 from spar.train.recipe import TrainConfig, first_models
 from spar.train.specs import TrainingSpec
 from spar.train.stage import Stage
+from spar.train.status import read_config
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +73,10 @@ def estimate_on(
     """What the stages take on these resources; parameters as `estimate`'s."""
     prompts = min(config.prompts_at_once, num_prompts or config.prompts_at_once)
     sizes = trained_sizes(config, stages)
-    embedded = not any(first_models(config)) and not config.start
     return Estimate(
         stages=tuple(stage.title for stage in stages),
         prompts=prompts,
-        toy_prompts=not config.prompts and not config.makes_prompts and not embedded,
+        toy_prompts=not config.prompts and not config.makes_prompts and not _is_embedded(config),
         counts=sum(
             (count_stage(config.of_iteration(s.iteration), s, prompts) for s in stages),
             StageCounts(),
@@ -148,6 +149,18 @@ def trained_sizes(config: TrainConfig, stages: Sequence[Stage]) -> Mapping[str, 
         made[str(stage.folder / "model")] = size
         sizes[stage.name] = sizes.get(stage.name) or size
     return sizes
+
+
+def _is_embedded(config: TrainConfig) -> bool:
+    """Whether a loop trains the embedded model; one that continues another trains what that one started from."""
+    seen: set[str] = set()
+    while config.start and config.start not in seen:
+        seen.add(config.start)
+        try:
+            config, _ = read_config(Path(config.start))
+        except UsageError:  # it is gone; what this loop starts from is stored in its own folder
+            break
+    return not any(first_models(config))
 
 
 def _disk_line(disk: DiskUsage) -> str:

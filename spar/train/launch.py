@@ -19,6 +19,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from spar.config import explain
 from spar.errors import MissingExtra, SparError, UsageError
 from spar.hardware import count_gpus
 from spar.record.training import FAILURE
@@ -101,14 +104,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--master-port", type=int, default=0, help="0: any free port")
     flags = parser.parse_args(arguments)
     try:
-        how = LaunchSettings(
-            processes=flags.processes, hostfile=flags.hostfile, master_port=flags.master_port
-        )
+        how = _launch_settings(flags)
         launch(flags.method, flags.settings, how)
     except SparError as error:
         print_error(error)
         return error.exit_code
     return 0
+
+
+def _launch_settings(flags: argparse.Namespace) -> LaunchSettings:
+    """The settings that the flags give; raises `UsageError` for a value out of range."""
+    try:
+        return LaunchSettings(
+            processes=flags.processes, hostfile=flags.hostfile, master_port=flags.master_port
+        )
+    except ValidationError as error:
+        raise UsageError(explain(error, None, LaunchSettings)) from error
 
 
 def _over_hosts(how: LaunchSettings) -> list[str]:

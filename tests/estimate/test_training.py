@@ -17,6 +17,8 @@ from spar.estimate import training as train_estimate
 from spar.estimate.fit import Resources, format_bytes, processes_of
 from spar.estimate.memory import Machine, Processes
 from spar.estimate.training import Estimate, check_disk, estimate, estimate_on, lines
+from spar.store import MANIFEST
+from spar.train.loop import _manifest
 from spar.train.loop_stages import Origin, loop_stages
 from spar.train.recipe import load_train
 from spar.train.settings import LaunchSettings
@@ -293,6 +295,19 @@ def test_toy_prompts_are_noted_for_other_models() -> None:
     assert estimate_of(gpus(8), "llama3-8b").toy_prompts
     assert not estimate_of(LAPTOP, "nano").toy_prompts
     assert not estimate_of(gpus(8), "llama3-8b", "prompts=mine.jsonl").toy_prompts
+
+
+def test_a_loop_that_continues_one_of_the_embedded_model_trains_that(tmp_path: Path) -> None:
+    """Also where that one continues another; the toy prompts teach it what they are for."""
+    other = f"decode.model={tmp_path / 'model'}"
+    for name, start, sets in (("first", "", []), ("second", "first", []), ("other", "", [other])):
+        config = load_train("nano", {"start": str(tmp_path / start) if start else ""}, sets)
+        (tmp_path / name).mkdir()
+        manifest = _manifest(config, Origin("", ""))
+        (tmp_path / name / MANIFEST).write_text(manifest.model_dump_json())
+    for name, is_toy in (("first", False), ("second", False), ("other", True), ("gone", False)):
+        config = load_train("nano", {"start": str(tmp_path / name)})
+        assert estimate_on(config, [], None, LAPTOP).toy_prompts is is_toy, name
 
 
 def test_lines() -> None:

@@ -13,7 +13,7 @@ from spar.errors import UsageError
 from spar.train.common import accumulation, check_lengths
 from spar.train.deepspeed_files import PRESETS, deepspeed_config, deepspeed_file
 from spar.train.dpo import loss_arguments
-from spar.train.launch import command
+from spar.train.launch import command, main
 from spar.train.settings import DpoSettings, LaunchSettings, SftSettings, load_settings
 
 NAMED: dict[str, Any] = {"model": "m", "data": "d.jsonl", "out": "o"}
@@ -183,6 +183,22 @@ def test_by_default_one_process_runs_on_each_gpu(monkeypatch: pytest.MonkeyPatch
     assert "--nproc-per-node 2" in " ".join(command("dpo", Path("a.json")))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert command("dpo", Path("a.json"))[1:] == ["-m", "spar.train.dpo", "a.json"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--processes", "-1"), "--processes -1: input should be greater than or equal to 0"),
+        (("--master-port", "70000"), "--master-port 70000: input should be less than or equal"),
+    ],
+)
+def test_a_wrong_flag_of_the_launcher_is_one_line(
+    flags: tuple[str, str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2, before the settings are read."""
+    assert main(["dpo", "none.json", *flags]) == UsageError.exit_code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {message}")
 
 
 def test_several_machines_use_deepspeeds_launcher(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -104,6 +105,37 @@ def test_a_refiner_that_no_stage_uses_is_noted(tmp_path: Path) -> None:
     ]
     assert "--set methods=[dpo]" in hints[0]
     assert hints[1:] == ["", "", ""]
+    one = [*programs, "one_model=true", "methods=[rft]", "own_answers=true"]
+    alone = plan_train(with_changes(CONFIG, {}, one), out=tmp_path / "run")
+    assert alone.unused_refiner_hint == ""  # rft trains the actor, too
+
+
+@pytest.mark.parametrize(
+    ("recipe", "change", "name"),
+    [
+        ("nano", "prompts=PIPE", "prompts"),
+        ("spin", "references=PIPE", "references"),
+        ("nano", "checkable={n: 4, prompts: PIPE}", "checkable.prompts"),
+        ("humpback", "backtranslation.texts=PIPE", "backtranslation.texts"),
+        ("humpback", "backtranslation.seeds=PIPE", "backtranslation.seeds"),
+        ("autoif", "functions.instructions=PIPE", "functions.instructions"),
+    ],
+)
+def test_what_is_read_again_is_no_pipe(recipe: str, change: str, name: str, tmp_path: Path) -> None:
+    """The check before the first stage would take what its stage needs; a device stands for it."""
+    config = load_train(recipe, {}, [change.replace("PIPE", os.devnull)])
+    with pytest.raises(
+        UsageError, match=f"reads its {name} more than once; give a file, not {os.devnull}"
+    ):
+        plan_train(config, out=tmp_path / "run")
+
+
+@pytest.mark.parametrize("field", ["prompts", "refiner_prompts"])
+def test_the_prompts_of_a_bootstrap_are_no_pipe(field: str, tmp_path: Path) -> None:
+    """It reads them more than once, as a loop does."""
+    config = load_bootstrap("nano", {field: os.devnull}, student={}, teacher={})
+    with pytest.raises(UsageError, match=f"more than once; give a file, not {os.devnull}"):
+        plan_bootstrap(config, out=tmp_path / "run")
 
 
 @pytest.mark.parametrize("setting", ["checkable.n=0", "checkable.hold=1"])
