@@ -77,6 +77,12 @@ REPLIES = {
     "a helper of its own": "```python\ndef help(n):\n    return 4 * n[0]\n\n\ndef four(n):\n    return help(n)\n```",
     "no fence": f"def four(n):\n{BODY}",
     "sentences around": f"Here is the function.\n\ndef four(n):\n{BODY}\nExplanation: it adds twice.",
+    "a sentence like a call": f"def four(n):\n{BODY}\nExplanation (short): it adds twice.",
+    "a sentence like a loop": f"def four(n):\n{BODY}\nfor [3] it gives 12: see above.",
+    "a call, then a sentence like one": f"def four(n):\n{BODY}\nfour([1])\nOutput (in short): 4\n",
+    "a sentence like a call, then a call": f"def four(n):\n{BODY}\nUsage (in short):\nfour([1])\n",
+    "a helper behind a call": "def four(n):\n    return help(n)\n\nprint(1)\n\ndef help(n):\n    return 4 * n[0]\n\nNote (short): done.",
+    "a decorated helper behind an assert": "def four(n):\n    return help(n)\n\nassert callable(four)\n\n@staticmethod\ndef help(n):\n    return 4 * n[0]\n",
     "an import before": "Here:\nimport math\n\ndef four(n):\n    return math.prod((4, n[0]))\n\nDone.",
     "a guarded call after": f"def four(n):\n{BODY}\nif __name__ == '__main__':\n    print(four([1]))\n",
     "a comment that names it": f"# def four(n): below\ndef four(n):\n{BODY}",
@@ -109,6 +115,14 @@ def test_replies_of_many_shapes_pass(reply: str) -> None:
         ("I cannot do that.", "IndentationError"),
         ("", "AssertionError: assert candidate([3]) == 12"),
         ("```python\ndef fore(n):\n    return 12\n```", "AssertionError"),
+        (
+            f"def four(n):\n{BODY}\nassert four([3]) == 13\n",
+            "AssertionError: assert four([3]) == 13",
+        ),
+        (
+            f"```python\ndef four(n):\n{BODY}\nExplanation (short): it adds.\n```",
+            "SyntaxError: illegal target",
+        ),
         (
             "```python\nimport os; os._exit(0)\ndef four(n):\n    return 1\n```",
             "exited with 0 before",
@@ -161,6 +175,15 @@ def test_the_code_of_a_reply() -> None:
     assert extract("```\ndef f(): 1\n```\n```\nb\n```", "f") == "def f(): 1\n"
     assert extract("just words", "f") == "just words"
     assert extract("```\ndef f2(): 1\n```\n```\nb\n```", "f") == "b\n"
+
+
+def test_readings_of_a_text_without_blocks_are_bounded() -> None:
+    """However many lines may be sentences; the whole text comes first, and code before the function is never cut."""
+    calls = "".join(f"call({n})\n" for n in range(100))
+    first, *cut = solutions(PROMPT, f"import math\nmath.prod([1])\ndef four(n): 1\n{calls}", "four")
+    assert first.endswith("call(99)\n") and len(cut) == 16
+    assert [one.count("\ncall(") for one in cut] == [*range(15, -1, -1)]
+    assert all("math.prod([1])\ndef four(n): 1" in one for one in cut)
 
 
 def test_readings_of_a_body() -> None:

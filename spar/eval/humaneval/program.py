@@ -9,7 +9,8 @@ The rules:
 
 A whole function is appended to the part of the prompt before the function (imports, helpers of the tests).
 Replies are handled as text and never run here. A body whose indentation is ambiguous has several readings, of
-which the child process runs the first that compiles.
+which the child process runs the first that compiles; and so has a text without blocks, where a line such as
+"Explanation (short): it adds." may be a sentence or a call.
 """
 
 from __future__ import annotations
@@ -23,18 +24,24 @@ _BLOCK = re.compile(
     r"^[ \t]*(?P<fence>`{3,}|~{3,})[^\n]*\n(?P<code>.*?)(?:^[ \t]*(?P=fence)|\Z)", re.M | re.S
 )
 _STARTS = re.compile(r"^(?:@|#|(?:async )?def |class |import |from [\w.]+ import\b)")
+_AMBIGUOUS = r"(?:if|for|while|with) .*:|assert |[A-Za-z_][\w.]*(?:\[.*\])? ?[=(]"
+_MAY_BE_SENTENCE = re.compile(f"^(?:{_AMBIGUOUS})")
+"""An unindented line that is code or a sentence such as "Explanation (short): it adds."."""
 _CONTINUES = re.compile(
-    r"^(?:@|#|(?:async )?def |class |import |from [\w.]+ import\b|(?:if|elif|for|while|with|except) .*:"
-    r"|(?:else|try|finally|except):|[\])}]|[A-Za-z_][\w.]*(?:\[.*\])? ?[=(])"
+    r"^(?:@|#|(?:async )?def |class |import |from [\w.]+ import\b|(?:elif|except) .*:"
+    rf"|(?:else|try|finally|except):|[\])}}]|{_AMBIGUOUS})"
 )
-"""An unindented line that is code, not a sentence such as "Note: it adds."."""
+"""An unindented line that is code or may be, not a sentence such as "Note: it adds."."""
+_MAX_CUTS = 16
+"""Most lines that may be sentences before which a text without blocks is cut."""
 
 
 def solutions(prompt: str, response: str, entry_point: str) -> list[str]:
     """Readings of a reply as a module that defines the function."""
     code = extract(response, entry_point)
     if defines(code, entry_point):
-        return [f"{preamble(prompt, entry_point)}\n{code}"]
+        modules = [code] if _BLOCK.search(response) else _less_sentences(code, entry_point)
+        return [f"{preamble(prompt, entry_point)}\n{module}" for module in modules]
     return [f"{prompt.rstrip()}\n{body}" for body in bodies(code)]
 
 
@@ -82,3 +89,11 @@ def _unfenced(text: str) -> str:
             break
         end = number + 1
     return "\n".join(lines[first:end])
+
+
+def _less_sentences(code: str, entry_point: str) -> list[str]:
+    """The code as it is, then cut before each line behind the function that may be a sentence, the longest first."""
+    lines = code.split("\n")
+    function = next(i for i, line in enumerate(lines) if defines(line, entry_point))
+    cuts = [i for i in range(function, len(lines)) if _MAY_BE_SENTENCE.match(lines[i])]
+    return [code, *("\n".join(lines[:cut]) for cut in reversed(cuts[:_MAX_CUTS]))]
