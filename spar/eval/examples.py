@@ -5,7 +5,7 @@ whole, examples = examples_of(benchmark, config, directory)
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from spar.config import EvalConfig
@@ -18,7 +18,7 @@ from spar.types import Prompt
 def examples_of(
     benchmark: Benchmark, config: EvalConfig, directory: Path
 ) -> tuple[Sequence[Prompt], Sequence[Prompt]]:
-    """All that the benchmark loads, and those of them that are evaluated.
+    """All that the benchmark has, as far as this is known without a model, and those of them that are evaluated.
 
     They have the ids that an evaluation in the directory has for them, where these come from the content.
     """
@@ -28,8 +28,20 @@ def examples_of(
     )
     whole = [*with_stored_ids(benchmark.load(config), stored)]
     if benchmark.limits_itself:
-        return whole, whole
+        return _unlimited(benchmark, whole, config, stored), whole
     return whole, _limited(benchmark, whole, config, stored)
+
+
+def _unlimited(
+    benchmark: Benchmark, examples: Sequence[Prompt], config: EvalConfig, stored: Mapping[str, str]
+) -> Sequence[Prompt]:
+    """What a benchmark that limits itself has without `--limit`, where rows of a file of responses may belong to any of it."""
+    matches_rows = config.responses and not benchmark.refines_responses
+    if config.limit is None or not matches_rows or benchmark.likelihoods_of:
+        return examples
+    whole = [*with_stored_ids(benchmark.load(config.model_copy(update={"limit": None})), stored)]
+    benchmark.load(config)  # what it loads last is what it scores
+    return whole
 
 
 def _limited(

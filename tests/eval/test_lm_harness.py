@@ -18,10 +18,12 @@ from spar.eval.lm_harness.benchmark import GSM8K, MMLU, TRIVIAQA, HarnessTask
 from spar.eval.lm_harness.extract import comparable
 from spar.eval.lm_harness.scored import LOGPROBS, Answered, Document, _verdicts
 from spar.eval.lm_harness.tasks import open_tasks
+from spar.eval.runner import EvalRequest, evaluate
 from spar.eval.statistics import metrics
 from spar.infer.engine import Completion, Continuation, Likelihood, Request
 from spar.infer.engines.fake import scripted_likelihood
-from spar.record.evaluation import Scored
+from spar.listener import Listener
+from spar.record.evaluation import Results, Scored
 from spar.store import read_trees
 from spar.types import Message
 from tests.eval.lm_harness_tasks import CountingEngine, EngineJobRunner, settings, write_tasks
@@ -244,6 +246,38 @@ def test_answers_of_a_file_take_the_place_of_searches(toys: str, tmp_path: Path)
     assert values(scored) == {"exact_match,number": 1.0, "exact_match,whole": 1.0}
 
 
+def test_a_limit_takes_the_first_answers_of_a_file_that_has_all(
+    toys: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of the other examples, named by id or by question, are left out; one of no example, or a gap, is still an error."""
+    monkeypatch.setattr(
+        "spar.eval.runner.find_benchmark", lambda *_: HarnessTask("toy_reply", folder=toys)
+    )
+    rows: list[dict[str, str]] = [
+        {"id": f"toy_reply/{n}", "response": f"{2 * n}"} for n in range(4)
+    ]
+    rows.append({"prompt": "4 and 4?", "response": "8"})
+    file = tmp_path / "answers.jsonl"
+
+    def scored(rows: Sequence[Mapping[str, str]], limit: int) -> Results:
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        config = settings(responses=str(file), limit=limit)
+        (results,), error = asyncio.run(
+            evaluate(config, EvalRequest(("toy",), tmp_path / "out", overwrite=True), Listener())
+        )
+        assert error is None
+        return results
+
+    results = scored(rows, 2)
+    assert (results.n, results.run["whole"]) == (2, 5)
+    assert {metric.value for metric in results.metrics.values()} == {1.0}
+    assert scored(rows, 5).n == 5
+    with pytest.raises(UsageError, match=r"rows that match no example, 1 of 6: .*elsewhere"):
+        scored([*rows, {"id": "elsewhere", "response": "8"}], 2)
+    with pytest.raises(UsageError, match="examples without a row, 1: 'toy_reply/0'"):
+        scored(rows[1:], 2)
+
+
 @pytest.mark.parametrize(
     ("name", "scores_texts"), [("toy_reply", False), ("toy_large", True), ("toy_text", True)]
 )
@@ -384,7 +418,7 @@ def test_a_set_of_the_hub_that_cannot_be_had_is_one_clear_line(tmp_path: Path) -
 @pytest.mark.slow
 def test_an_unknown_benchmark_has_a_closest_name() -> None:
     """Of spar's and of all of lm-eval's tasks."""
-    from spar.eval.runner import EvalRequest, find_benchmark
+    from spar.eval.runner import find_benchmark
 
     for name, close in (("gsm8", "gsm8k"), ("hellaswagg", "hellaswag")):
         with pytest.raises(UsageError, match=f"did you mean '{close}'"):

@@ -78,7 +78,7 @@ class HarnessTask(Benchmark):
     extract: FilteredAnswers | None = None
     """Reads answers out of replies; None where the best response answers."""
     _questions: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Document to its question without the task's words around it."""
+    """Document to its question without the task's words around it, of all loads: a file of responses may have more than `--limit`."""
 
     def load(self, config: EvalConfig) -> list[Prompt]:
         """A prompt for every reply that is wanted, and for every document whose texts are scored.
@@ -94,7 +94,7 @@ class HarnessTask(Benchmark):
         if config.max_gen_toks is not None:
             replies = [replace(ask, max_tokens=config.max_gen_toks) for ask in replies]
         likelihoods = likelihood_requests([one for one in requests if one.request_type != REPLY])
-        self._questions = {
+        self._questions |= {
             document_id(str(one.task_name), one.doc_id): question_texts(one.doc) for one in requests
         }
         self._replies = {ask.prompt.id: ask for ask in replies}
