@@ -69,7 +69,7 @@ async def report(
             path = write_page(experiment, result, out)
             plan.listener.note(f"{experiment.name}: {path}")
             results.append(result)
-    write_index(plan, out)
+    write_index(results, out)
     return results
 
 
@@ -130,17 +130,19 @@ def _time(seconds: float, at_once: int, plan: Plan) -> str:
     return f", {shown} on {at_once if at_once > 2 else 'two'} idle cores"
 
 
-def write_index(plan: Plan, out: Path) -> None:
+def write_index(results: Sequence[ExperimentResult], out: Path) -> None:
     """Write `README.md`: the experiments with a line and a number each, then the other pages and indexes below the folder.
 
-    A page that an earlier report has written, with other sizes or runs than this plan's, stays with its line as it is.
+    Only the lines of these results are new: a page that an earlier report has written may be of another model, other sizes or
+    other runs, and stays with its line as it is.
     """
     rows, earlier = {}, _index_lines(out / INDEX)
+    reported = {result.experiment: result for result in results}
     for experiment in EXPERIMENTS.values():
         page = out / f"{experiment.name}.md"
         if not page.is_file():
             continue
-        if (result := _stored(experiment, plan)) is not None:
+        if result := reported.get(experiment.name):
             rows[page.name] = _index_row(experiment, result)
         elif line := next((each for each in earlier if f"]({page.name})" in each), None):
             rows[page.name] = line

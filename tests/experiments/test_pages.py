@@ -156,6 +156,21 @@ async def test_the_index_keeps_the_lines_of_pages_of_other_plans(
     assert "first" not in (out / "README.md").read_text()
 
 
+async def test_the_index_has_the_measurement_of_each_page(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A report of one experiment leaves the line of another, though a result of its own settings is stored for that one too."""
+    two = {name: replace(TOY, name=name, title=f"The {name}") for name in ("first", "second")}
+    monkeypatch.setattr(runner, "EXPERIMENTS", two)
+    out = tmp_path / "pages"
+    await report(["first"], replace(plan, quick=True, seeds=1), tmp_path / "elsewhere")
+    await report(["first", "second"], plan, out)
+    await report(["second"], replace(plan, quick=True, seeds=1), out)
+    index = (out / "README.md").read_text()
+    assert "[The first](first.md) | the embedded model, 3 seeds |" in index
+    assert "[The second](second.md) | the embedded model, 1 seed, quick |" in index
+
+
 async def test_what_is_measured_is_not_measured_again(plan: Plan, tmp_path: Path) -> None:
     """Unless something that decides the numbers has changed; the page is the same."""
     first = await report(["toy"], plan, tmp_path / "a")
