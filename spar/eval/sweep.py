@@ -99,6 +99,30 @@ def strategy_spec(text: str) -> StrategySpec:
     return strategy_with(*parse_strategy(text))
 
 
+def check_strategies(strategies: Sequence[str], flag: str = "--strategies") -> None:
+    """Check that strategies can be measured side by side.
+
+    Parameters
+    ----------
+    flag:
+        Where they come from, for the message.
+
+    Raises
+    ------
+    UsageError
+        An unknown strategy or option, one that is given twice, or two whose runs would have one folder.
+    """
+    _refuse_twice(flag, strategies)
+    folders: dict[str, str] = {}
+    for name in strategies:
+        strategy_spec(name)
+        if (other := folders.setdefault(safe_name(name), name)) != name:
+            raise UsageError(
+                f"{flag}: {other} and {name} would have one folder, {safe_name(name)}; write one of them otherwise, such "
+                "as 0.5 in place of .5"
+            )
+
+
 def plan(
     strategies: Sequence[str],
     budgets: Sequence[int],
@@ -190,24 +214,22 @@ async def fill(store: RunStore, job: Job, settings: SearchSettings, folders: Seq
 
 def _check(strategies: Sequence[str], budgets: Sequence[int]) -> None:
     for what, values in (("strategies", strategies), ("budgets", budgets)):
-        twice = [value for index, value in enumerate(values) if value in values[:index]]
-        if twice or not values:
-            problem = f"{twice[0]} is given twice" if twice else "none is given"
-            raise UsageError(f"--{what}: {problem}; give each once, separated by commas")
-    folders: dict[str, str] = {}
-    for name in strategies:
-        strategy_spec(name)
-        if (other := folders.setdefault(safe_name(name), name)) != name:
-            raise UsageError(
-                f"--strategies: {other} and {name} would have one folder, {safe_name(name)}; write one of them otherwise, such "
-                "as 0.5 in place of .5"
-            )
+        if not values:
+            raise UsageError(f"--{what}: none is given; give each once, separated by commas")
+    check_strategies(strategies)
+    _refuse_twice("--budgets", budgets)
     if max(budgets) > MAX_BUDGET:
         raise UsageError(
             f"--budgets: {max(budgets):,} is too large a budget; give integers up to {MAX_BUDGET:,}"
         )
     if min(budgets) < 1:
         raise UsageError(f"--budgets: {min(budgets)} is not a budget; give integers of at least 1")
+
+
+def _refuse_twice(flag: str, values: Sequence[object]) -> None:
+    twice = [value for index, value in enumerate(values) if value in values[:index]]
+    if twice:
+        raise UsageError(f"{flag}: {twice[0]} is given twice; give each once")
 
 
 def _deepened(strategy: str, budget: int, shape: SearchConfig) -> int:

@@ -81,13 +81,17 @@ def select(names: Sequence[str], plan: Plan) -> list[Experiment]:
     UsageError
         An unknown name, or an experiment that cannot be run with the plan.
     """
-    if ALL in names:
-        return [one for one in EXPERIMENTS.values() if not one.lacks(plan)]
-    for name in names:
+    named = [name for name in dict.fromkeys(names) if name != ALL]
+    for name in named:
         check_name(EXPERIMENTS, "experiment", name, more=f"{ALL}, list")
         if reason := EXPERIMENTS[name].lacks(plan):
             raise UsageError(f"{name} cannot be run with {plan.label}: {reason}")
-    return [EXPERIMENTS[name] for name in dict.fromkeys(names)]
+    chosen = [EXPERIMENTS[name] for name in named]
+    if ALL in names:
+        chosen = [one for one in EXPERIMENTS.values() if not one.lacks(plan)]
+    for experiment in chosen:
+        experiment.sizes(plan)
+    return chosen
 
 
 def plan_lines(names: Sequence[str], plan: Plan) -> Iterator[str]:

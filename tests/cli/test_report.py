@@ -32,6 +32,10 @@ def test_a_dry_run_says_how_long_it_takes_and_writes_nothing(tmp_path: Path) -> 
     assert "in all, with 1 seed: about" in shown and "min on two idle cores" in shown
     assert list(tmp_path.iterdir()) == []
     assert (
+        "unknown experiment 'tabel9'; did you mean 'table9'?"
+        in spar("report", "all", "tabel9", "--dry-run", *folders, check=2).stderr
+    )
+    assert (
         "unknown experiment 'figur5'; did you mean 'figure5'?"
         in spar("report", "figur5", *folders, check=2).stderr
     )
@@ -55,6 +59,12 @@ def test_a_strategy_of_ones_own_stands_in_the_tables(tmp_path: Path) -> None:
     for names, flags, error in (
         (("strategies",), ("--strategy", "bsf"), "did you mean 'bfs'"),
         (("strategies",), ("--strategy", "beam:colour=2"), "colour"),
+        (("failing",), ("--strategy", "dfs") * 2, "--strategy: dfs is given twice"),
+        (
+            ("figure5", "strategies"),
+            ("--strategy", "mcts:exploration=.5", "--strategy", "mcts:exploration=5"),
+            "--strategy: mcts:exploration=.5 and mcts:exploration=5 would have one folder",
+        ),
         (
             ("figure5",),
             ("--strategy", "beam"),

@@ -274,13 +274,14 @@ def test_loops_that_run_at_once_take_as_long_as_the_last_of_them(
     ("name", "message"),
     [
         ("toys", "unknown experiment 'toys'; did you mean 'toy'. .accepted: toy, far, all, list"),
+        ("all toys", "unknown experiment 'toys'; did you mean 'toy'"),
         ("far", "far cannot be run with the embedded model: it is far away"),
     ],
 )
 def test_what_cannot_be_run_is_an_error(plan: Plan, name: str, message: str) -> None:
     """Before anything is measured."""
     with pytest.raises(UsageError, match=message):
-        list(plan_lines([name], plan))
+        list(plan_lines(name.split(), plan))
 
 
 def test_a_damaged_result_names_its_file(tmp_path: Path) -> None:

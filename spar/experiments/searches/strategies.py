@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from spar.eval.statistics import SeedMean, over_seeds
+from spar.eval.sweep import check_strategies
 from spar.experiments.experiment import (
     NOT_IN_THE_PAPER,
     REFERENCE,
@@ -78,8 +79,16 @@ def reference_budget(plan: Plan) -> int:
 
 
 def compared(plan: Plan) -> tuple[str, ...]:
-    """The strategies of the tables: those of this module, and what the plan adds."""
+    """The strategies of the tables: those of this module, and what the plan adds.
+
+    Raises
+    ------
+    UsageError
+        As `spar.eval.sweep.check_strategies`, for what the plan adds.
+    """
     own = QUICK if plan.quick else STRATEGIES
+    others = (name for name in own if name not in plan.strategies)
+    check_strategies((*others, *plan.strategies), "--strategy")
     return (*own, *(name for name in plan.strategies if name not in own))
 
 
