@@ -1,13 +1,16 @@
-"""Evaluations of an experiment."""
+"""Evaluations of an experiment, and what they read."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from spar.config import EvalConfig
+from spar.eval.needed_data import needed, present
 from spar.eval.runner import EvalRequest, evaluate
 from spar.experiments.experiment import Plan
+from spar.nltk_folders import DATA_SETS
+from spar.plugins import BENCHMARKS
 from spar.record.evaluation import Example, read_examples
 
 
@@ -41,3 +44,10 @@ async def run_evaluations(
     if error is not None:
         raise error
     return {name: list(read_examples(out / name)) for name in benchmarks}
+
+
+def digests_of(plan: Plan, benchmarks: Iterable[str]) -> dict[str, str]:
+    """Data set to digest of those that benchmarks take their examples from, as far as they are on this machine."""
+    names = (name for each in benchmarks for name in BENCHMARKS.spec(each).data)
+    folders = present(needed([*dict.fromkeys(names)]), plan.data)
+    return {folder.name: folder.digest for folder in folders if folder.name not in DATA_SETS}

@@ -151,6 +151,8 @@ class Experiment:
     cost: Callable[[Plan], Cost]
     sizes: Callable[[Plan], dict[str, Any]]
     """What decides its numbers besides the model and the seeds."""
+    data: Callable[[Plan], Mapping[str, str]] = lambda plan: {}
+    """Name to digest of the data sets and files that it reads, those that are on this machine."""
     lacks: Callable[[Plan], str] = lambda plan: ""
     """Why it cannot be run here, in words; "" if it can."""
     paper_numbers: Callable[[], tuple[str, ...]] = lambda: ()

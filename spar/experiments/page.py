@@ -147,6 +147,8 @@ def _how(result: ExperimentResult) -> Iterator[str]:
 
 
 def _value(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "/".join(f"{name} {each}" for name, each in value.items())
     return "/".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

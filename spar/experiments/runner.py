@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +32,8 @@ from spar.stage_processes import stage_processes
 ALL = "all"
 """Every experiment that can be run here."""
 INDEX = "README.md"
+DATA = "data"
+"""Setting of a result: the digests of the data that it was measured on."""
 SECONDS = "seconds.json"
 """What the starts of an experiment have taken, those that were killed left out; in its folder."""
 CALLS_PER_SECOND = 30.0
@@ -55,7 +57,7 @@ async def report(
     Raises
     ------
     UsageError
-        An unknown experiment, or one that cannot be run with the plan.
+        As `select`.
     RunStopped
         A request could not be served, or the disk is full; the same call resumes.
     """
@@ -79,7 +81,7 @@ def select(names: Sequence[str], plan: Plan) -> list[Experiment]:
     Raises
     ------
     UsageError
-        An unknown name, or an experiment that cannot be run with the plan.
+        An unknown name, or an experiment that cannot be run with the plan; one whose folder has results of other data.
     """
     named = [name for name in dict.fromkeys(names) if name != ALL]
     for name in named:
@@ -90,7 +92,7 @@ def select(names: Sequence[str], plan: Plan) -> list[Experiment]:
     if ALL in names:
         chosen = [one for one in EXPERIMENTS.values() if not one.lacks(plan)]
     for experiment in chosen:
-        experiment.sizes(plan)
+        _refuse_other_results(experiment, _plan_for(experiment, plan))
     return chosen
 
 
@@ -204,14 +206,41 @@ def _settings(experiment: Experiment, plan: Plan) -> dict[str, Any]:
     """What decides the numbers."""
     shared = {"model": plan.model or "embedded", "engine": plan.engine, "seeds": plan.seeds}
     share = {} if plan.share == 1 else {"share": plan.share}
-    return {**shared, "quick": plan.quick, **share, **experiment.sizes(plan)}
+    data = {DATA: dict(digests)} if (digests := experiment.data(plan)) else {}
+    return {**shared, "quick": plan.quick, **share, **experiment.sizes(plan), **data}
 
 
 def _stored(experiment: Experiment, plan: Plan) -> ExperimentResult | None:
     """An earlier result, if it was measured with the same settings."""
     plan = _plan_for(experiment, plan)
     result = read_experiment(plan.folder(experiment.name))
-    return result if result and result.settings == _settings(experiment, plan) else None
+    if result is None:
+        return None
+    stored, current = result.settings, _settings(experiment, plan)
+    alike = {**stored, DATA: None} == {**current, DATA: None}
+    return result if alike and not _changed_data(stored, current) else None
+
+
+def _changed_data(stored: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
+    """The data sets and files with other contents than when a result was measured; an earlier version stored no digests."""
+    before = stored.get(DATA, {})
+    return [
+        name for name, digest in current.get(DATA, {}).items() if before.get(name, digest) != digest
+    ]
+
+
+def _refuse_other_results(experiment: Experiment, plan: Plan) -> None:
+    """Raise `UsageError` if the folder of an experiment has a result of other data.
+
+    The runs beside it can then not be resumed.
+    """
+    current, folder = _settings(experiment, plan), plan.folder(experiment.name)
+    if (result := read_experiment(folder)) is None:
+        return
+    if changed := _changed_data(result.settings, current):
+        raise UsageError(
+            f"{folder} has results of other data ({', '.join(changed)}, changed since); give another --runs, or the earlier --data"
+        )
 
 
 def _plan_for(experiment: Experiment, plan: Plan) -> Plan:

@@ -188,6 +188,13 @@ def test_a_model_of_ones_own_needs_checkable_prompts(tmp_path: Path) -> None:
             "".join(json.dumps({**row, "id": str(i)}) + "\n" for i in range(5))
         )
     assert lacks_prompts(plan) == lacks_prompts(PLAN) == ""
+    digests = figure1.FIGURE1.data(plan)
+    assert sorted(digests) == ["figure1/holdout.jsonl", "figure1/prompts.jsonl"]
+    with (folder / TEST_FILE).open("a") as handle:
+        handle.write(json.dumps({**row, "id": "5"}) + "\n")
+    changed = figure1.FIGURE1.data(plan)
+    assert [name for name in digests if digests[name] != changed[name]] == ["figure1/holdout.jsonl"]
+    assert figure1.FIGURE1.data(PLAN) == {}
     subject = subject_of(plan)
     drawn = [subject.training_prompts(plan, seed, 3) for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2] and len(drawn[0]) == 3

@@ -12,12 +12,14 @@ from spar.config import EvalConfig
 from spar.errors import UsageError
 from spar.eval import paper
 from spar.eval.perplexity import PER_TOKEN
+from spar.experiments import evaluations
 from spar.experiments.experiment import Plan
 from spar.experiments.loops import general_tasks, table7
 from spar.experiments.loops.general_tasks import read_loops
 from spar.experiments.runner import report
 from spar.listener import Listener
 from spar.record.evaluation import Example
+from tests.experiments.test_pages import all_present
 from tests.train.test_loop import Script, go, settings
 
 NUM_QUESTIONS = 40
@@ -162,6 +164,18 @@ def test_a_model_alone_has_nothing_to_compare() -> None:
     """It says what is needed."""
     assert "--loop DIR" in table7.TABLE7.lacks(Plan(model="A"))
     assert table7.TABLE7.lacks(Plan()) == ""
+
+
+def test_data_of_the_benchmarks_decide_the_numbers(
+    loops: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the benchmarks that are asked; the embedded model's other tasks have none."""
+    monkeypatch.setattr(evaluations, "present", all_present)
+    asked = ["gsm8k", "triviaqa", "mmlu", "seed_prompts"]
+    assert [*table7.TABLE7.data(plan_of(loops))] == asked
+    allowed = plan_of(loops, allow_code_execution=True)
+    assert {*table7.TABLE7.data(allowed)} == {*asked, "humaneval"}
+    assert table7.TABLE7.data(Plan()) == {}
 
 
 def test_the_cost_names_models_and_benchmarks(loops: tuple[Path, ...]) -> None:

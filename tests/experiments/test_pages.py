@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import csv
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from spar.errors import RunStopped, UsageError
+from spar.eval.datasets.local import DataFolder
 from spar.eval.statistics import SeedMean
-from spar.experiments import runner
+from spar.experiments import evaluations, runner
 from spar.experiments.experiment import Cost, Experiment, Plan, Wordings, as_number
 from spar.experiments.loops.pool import calls_of_loops
 from spar.experiments.plots import draw
 from spar.experiments.registry import EXPERIMENTS
-from spar.experiments.runner import plan_lines, report
+from spar.experiments.runner import plan_lines, report, select
 from spar.listener import Listener
 from spar.record.experiments import (
     Measured,
@@ -27,6 +29,7 @@ from spar.record.experiments import (
     Series,
     Table,
     read_experiment,
+    write_experiment,
 )
 from tests.requires import requires
 
@@ -91,6 +94,11 @@ TOY = Experiment(
     cost=lambda plan: Cost(36_000, "two prompts"),
     sizes=lambda plan: {"budgets": [1, 3]},
 )
+
+
+def all_present(names: Sequence[str], data: str) -> list[DataFolder]:
+    """All data sets, as if they were on this machine."""
+    return [DataFolder(name, Path(data), {"rows.jsonl": name}) for name in names]
 
 
 @pytest.fixture
@@ -180,6 +188,40 @@ async def test_what_is_measured_is_not_measured_again(plan: Plan, tmp_path: Path
     assert next(plan_lines(["toy"], plan)).startswith("toy: measured already")
     await report(["toy"], replace(plan, seeds=2), tmp_path / "c")
     assert CALLS == [3, 2]
+
+
+async def test_a_result_of_other_data_is_refused(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything starts; data that are no longer here, and a result of a version without digests, are taken as they are."""
+    digests = {"ifeval": "1a2b"}
+    toy = replace(TOY, data=lambda plan: digests)
+    monkeypatch.setattr(runner, "EXPERIMENTS", {"toy": toy})
+    (first,) = await report(["toy"], plan, tmp_path)
+    assert "data ifeval 1a2b" in (tmp_path / "toy.md").read_text()
+    assert await report(["toy"], plan, tmp_path) == [first]
+    digests["ifeval"] = "3c4d"
+    for start in (lambda: list(plan_lines(["all"], plan)), lambda: select(["toy"], plan)):
+        with pytest.raises(UsageError, match=r"other data \(ifeval, changed since\).* --runs"):
+            start()
+    earlier = {name: value for name, value in first.settings.items() if name != "data"}
+    write_experiment(plan.folder("toy"), first.model_copy(update={"settings": earlier}))
+    (again,) = await report(["toy"], plan, tmp_path)
+    assert again.settings == earlier
+    write_experiment(plan.folder("toy"), first)
+    digests.clear()
+    assert await report(["toy"], plan, tmp_path) == [first]
+    assert len(CALLS) == 1
+
+
+def test_data_of_benchmarks_decide_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that a model of one's own is measured on; the embedded one's are generated."""
+    monkeypatch.setattr(evaluations, "present", all_present)
+    plan = Plan(model="some/model")
+    names = {name: [*one.data(plan)] for name, one in EXPERIMENTS.items() if one.data(plan)}
+    searches = {name: ["ifeval"] for name in ("figure5", "strategies", "shapes", "sharing")}
+    assert names == {"table9": ["llmbar"], **searches}
+    assert not any(one.data(Plan()) for one in EXPERIMENTS.values())
 
 
 async def test_the_time_of_a_start_that_stopped_counts(

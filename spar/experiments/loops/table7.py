@@ -17,7 +17,7 @@ from spar.eval.nano_if import VOTE
 from spar.eval.paper import GENERAL
 from spar.eval.perplexity import PER_TOKEN
 from spar.eval.statistics import SeedMean, over_seeds
-from spar.experiments.evaluations import run_evaluation
+from spar.experiments.evaluations import digests_of, run_evaluation
 from spar.experiments.experiment import (
     Cost,
     Experiment,
@@ -244,6 +244,10 @@ def _sizes(plan: Plan) -> dict[str, Any]:
     return {**Sizes.of(plan).stored(), "kept_prompts": _limit(plan)}
 
 
+def _data(plan: Plan) -> dict[str, str]:
+    return digests_of(plan, asked_benchmarks(plan)) if plan.loops else {}
+
+
 def _lacks(plan: Plan) -> str:
     if plan.embedded or plan.loops:
         return ""
@@ -258,6 +262,7 @@ TABLE7 = Experiment(
     measure=measure_table7,
     cost=_cost,
     sizes=_sizes,
+    data=_data,
     lacks=_lacks,
     paper_numbers=lambda: (paper_table(GENERAL),),
 )

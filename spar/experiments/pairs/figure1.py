@@ -36,6 +36,7 @@ from spar.experiments.pairs.figure1_page import (
 from spar.experiments.pairs.subjects import (
     dpo_settings,
     lacks_prompts,
+    prompt_digests,
     start_examples,
     subject_of,
 )
@@ -195,6 +196,7 @@ FIGURE1 = Experiment(
     measure=measure_figure1,
     cost=_cost,
     sizes=_sizes,
+    data=prompt_digests,
     lacks=lacks_prompts,
     paper_numbers=lambda: (
         "Figure 1 has no numbers in the texts at hand. String similarity of the two sides of a pair, from a secondary source: about 0.90 "

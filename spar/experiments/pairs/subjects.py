@@ -22,6 +22,7 @@ from spar.eval.repetition import is_repetitive
 from spar.experiments.experiment import Plan
 from spar.experiments.loops.loops import OWN
 from spar.experiments.pairs.trainings import run_training
+from spar.files import file_digest
 from spar.nano.constraint_type import Constraint
 from spar.nano.long_texts import (
     Style,
@@ -122,6 +123,16 @@ def lacks_prompts(plan: Plan) -> str:
         f"it needs prompts that programs can check, {TRAIN_FILE} and {TEST_FILE} in {folder}: "
         f"spar evolve --checkable SEEDS --n 600 --holdout 200 --out {folder}"
     )
+
+
+def prompt_digests(plan: Plan) -> dict[str, str]:
+    """File to digest of the prompts of a model of one's own; {} for the embedded model, whose prompts are generated."""
+    if plan.embedded:
+        return {}
+    files = {name: _folder(plan) / name for name in (TRAIN_FILE, TEST_FILE)}
+    return {
+        f"figure1/{name}": file_digest(file)[:16] for name, file in files.items() if file.is_file()
+    }
 
 
 async def _writer(plan: Plan) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from math import isnan
 
 from spar.eval.paper import IFEVAL
+from spar.experiments.evaluations import digests_of
 from spar.experiments.experiment import (
     REFERENCE,
     Cost,
@@ -259,6 +260,7 @@ FIGURE5 = Experiment(
     measure=measure_figure5,
     cost=_figure5_cost,
     sizes=lambda plan: _figure5_grid(plan).sizes,
+    data=lambda plan: digests_of(plan, [_figure5_grid(plan).benchmark]),
     paper_numbers=lambda: (
         paper_table(IFEVAL, "SPaR-8B-DPO-iter3"),
         "The text at hand has no numbers of Figure 5 itself: there, refinement grows slower than best-of-N at first and ends higher.",

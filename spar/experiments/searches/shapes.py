@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from spar.eval.statistics import over_seeds
+from spar.experiments.evaluations import digests_of
 from spar.experiments.experiment import NOT_IN_THE_PAPER, REFERENCE, Experiment, Plan, as_number
 from spar.experiments.searches.figure5_table10 import BFS
 from spar.experiments.searches.strategies import (
@@ -180,4 +181,5 @@ SHAPES_TABLE = Experiment(
         **_shapes_grid(plan).sizes,
         "shapes": [{_WORDS[key]: value for key, value in one.items()} for one in _shapes(plan)],
     },
+    data=lambda plan: digests_of(plan, [_shapes_grid(plan).benchmark]),
 )

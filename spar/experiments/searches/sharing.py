@@ -9,7 +9,7 @@ from statistics import fmean
 from spar.config import default_recipe, load_eval
 from spar.eval.statistics import SeedMean, over_seeds
 from spar.eval.sweep import parse_strategy
-from spar.experiments.evaluations import run_evaluation
+from spar.experiments.evaluations import digests_of, run_evaluation
 from spar.experiments.experiment import (
     NOT_IN_THE_PAPER,
     REFERENCE,
@@ -199,4 +199,5 @@ SHARING = Experiment(
     measure=measure_sharing,
     cost=_cost,
     sizes=lambda plan: {**_grid(plan).sizes, "first": FIRST},
+    data=lambda plan: digests_of(plan, [_grid(plan).benchmark]),
 )

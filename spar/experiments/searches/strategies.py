@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from spar.eval.statistics import SeedMean, over_seeds
 from spar.eval.sweep import check_strategies
+from spar.experiments.evaluations import digests_of
 from spar.experiments.experiment import (
     NOT_IN_THE_PAPER,
     REFERENCE,
@@ -352,6 +353,7 @@ STRATEGIES_TABLE = Experiment(
     measure=measure_strategies,
     cost=_strategies_cost,
     sizes=lambda plan: drafts_grid(plan).sizes,
+    data=lambda plan: digests_of(plan, [drafts_grid(plan).benchmark]),
 )
 FAILING = Experiment(
     name="failing",

@@ -24,7 +24,7 @@ from spar.eval.nano_if import MAJORITY, judge_scores
 from spar.eval.needed_data import present
 from spar.eval.paper import LLMBAR, PaperTable
 from spar.eval.statistics import SeedMean, over_seeds
-from spar.experiments.evaluations import run_evaluation
+from spar.experiments.evaluations import digests_of, run_evaluation
 from spar.experiments.experiment import (
     Cost,
     Experiment,
@@ -345,6 +345,7 @@ TABLE9 = Experiment(
         f"{_num_outputs(plan)} drafts, their edits, 10 judgements each",
     ),
     sizes=lambda plan: {"drafts": _num_outputs(plan), "votes": list(VOTES)},
+    data=lambda plan: {} if plan.embedded else digests_of(plan, [DATA]),
     lacks=_lacks,
     paper_numbers=lambda: (
         paper_table(LLMBAR),
