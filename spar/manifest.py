@@ -24,6 +24,8 @@ KINDS: Mapping[str, str] = {
     "data_digest": "training",
 }
 """A key of the configuration that only runs of one kind have, to that kind; the first one that is there counts."""
+START_OVER = "\nstart over with --overwrite, or choose another --out"
+"""End of the message of `refuse_changes`; a command without these flags puts its own words there."""
 SHOWN_CHARACTERS = 200
 """Length at which values in a configuration diff are cut."""
 
@@ -128,7 +130,7 @@ def refuse_changes(stored: Manifest, current: Manifest, directory: Path) -> None
         raise ConfigChanged(
             f"{directory} has a run with another configuration (old -> new):\n"
             + "\n".join(lines)
-            + "\nstart over with --overwrite, or choose another --out"
+            + START_OVER
         )
 
 

@@ -15,14 +15,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from spar.errors import UsageError
+from spar.errors import ConfigChanged, UsageError
 from spar.eval.plots import require_matplotlib
 from spar.experiments.experiment import Experiment, Plan
 from spar.experiments.loops.pool import calls_of_loops, last_end, num_parallel, one_thread
 from spar.experiments.page import MARKS, write_page
 from spar.experiments.registry import EXPERIMENTS
-from spar.files import replace_json
+from spar.files import is_same_file, replace_json
 from spar.hardware import describe_hardware
+from spar.manifest import START_OVER
 from spar.plugins import check_name
 from spar.record.evaluation import writing
 from spar.record.experiments import ExperimentResult, read_experiment, write_experiment
@@ -57,7 +58,7 @@ async def report(
     Raises
     ------
     UsageError
-        As `select`.
+        As `select`; or runs that an earlier start has left are of other settings.
     RunStopped
         A request could not be served, or the disk is full; the same call resumes.
     """
@@ -81,7 +82,8 @@ def select(names: Sequence[str], plan: Plan) -> list[Experiment]:
     Raises
     ------
     UsageError
-        An unknown name, or an experiment that cannot be run with the plan; one whose folder has results of other data.
+        An unknown name, or an experiment that cannot be run with the plan; one whose folder has results of another model or
+        of other data.
     """
     named = [name for name in dict.fromkeys(names) if name != ALL]
     for name in named:
@@ -230,13 +232,18 @@ def _changed_data(stored: Mapping[str, Any], current: Mapping[str, Any]) -> list
 
 
 def _refuse_other_results(experiment: Experiment, plan: Plan) -> None:
-    """Raise `UsageError` if the folder of an experiment has a result of other data.
+    """Raise `UsageError` if the folder of an experiment has a result of another model, whose name ends alike, or of other data.
 
     The runs beside it can then not be resumed.
     """
     current, folder = _settings(experiment, plan), plan.folder(experiment.name)
     if (result := read_experiment(folder)) is None:
         return
+    model, other = current["model"], result.settings["model"]
+    if model != other and not is_same_file(model, other):
+        raise UsageError(
+            f"{folder} has results of another model, {other}; give another --runs for {model}"
+        )
     if changed := _changed_data(result.settings, current):
         raise UsageError(
             f"{folder} has results of other data ({', '.join(changed)}, changed since); give another --runs, or the earlier --data"
@@ -260,6 +267,9 @@ async def _measured(experiment: Experiment, plan: Plan, command: str) -> Experim
     start = time.monotonic()
     try:
         measured = await experiment.measure(plan)
+    except ConfigChanged as error:
+        problem = str(error).removesuffix(START_OVER)
+        raise ConfigChanged(f"{experiment.name}: {problem}\ngive another --runs") from error
     finally:
         seconds = _add_seconds(folder, time.monotonic() - start)
     result = ExperimentResult(

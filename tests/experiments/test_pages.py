@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from spar.errors import RunStopped, UsageError
+from spar.errors import ConfigChanged, RunStopped, UsageError
 from spar.eval.datasets.local import DataFolder
 from spar.eval.statistics import SeedMean
 from spar.experiments import evaluations, runner
@@ -21,6 +21,7 @@ from spar.experiments.plots import draw
 from spar.experiments.registry import EXPERIMENTS
 from spar.experiments.runner import plan_lines, report, select
 from spar.listener import Listener
+from spar.manifest import Manifest, refuse_changes
 from spar.record.experiments import (
     Measured,
     Number,
@@ -212,6 +213,37 @@ async def test_a_result_of_other_data_is_refused(
     digests.clear()
     assert await report(["toy"], plan, tmp_path) == [first]
     assert len(CALLS) == 1
+
+
+async def test_a_result_of_another_model_is_refused(plan: Plan, tmp_path: Path) -> None:
+    """Where the folders of two models have one name; another path of the same model is not another one."""
+    for name in ("one", "two"):
+        (tmp_path / name / "model").mkdir(parents=True)
+    one, two = (replace(plan, model=str(tmp_path / name / "model")) for name in ("one", "two"))
+    await report(["toy"], one, tmp_path)
+    with pytest.raises(UsageError, match=r"another model, .*one/model; give another --runs for"):
+        await report(["toy"], two, tmp_path)
+    await report(["toy"], replace(two, runs=tmp_path / "other"), tmp_path)
+    again = replace(plan, model=str(tmp_path / "two" / ".." / "one" / "model"))
+    assert select(["toy"], again) == [TOY]
+
+
+async def test_runs_of_other_settings_are_refused_with_a_flag_that_the_report_has(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a start that left no result yet; neither `--overwrite` nor `--out` would help."""
+
+    async def resume(plan: Plan) -> Measured:
+        one, two = (Manifest(spar_version="1", config={"model": name}) for name in ("a/m", "b/m"))
+        refuse_changes(one, two, plan.folder("toy"))
+        raise AssertionError
+
+    monkeypatch.setattr(runner, "EXPERIMENTS", {"toy": replace(TOY, measure=resume)})
+    with pytest.raises(
+        ConfigChanged, match=r'model: "a/m" -> "b/m"\ngive another --runs$'
+    ) as caught:
+        await report(["toy"], plan, tmp_path)
+    assert str(caught.value).startswith("toy: ") and "--overwrite" not in str(caught.value)
 
 
 def test_data_of_benchmarks_decide_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
