@@ -29,21 +29,18 @@ IS_SOURCE = (SOURCE_FOLDER / "pyproject.toml").is_file()
 
 
 class SparError(Exception):
-    """Base class of spar's errors.
-
-    Parameters
-    ----------
-    change:
-        Where a stage of a pipeline failed: the setting of its own that would let it go on, as `NAME=VALUE`; "" for none. The
-        pipeline adds the command that sets it, since only it knows its folder and what its recipe calls the setting.
-    """
+    """Base class of spar's errors."""
 
     exit_code: int = 1
     """Exit code of the command line."""
+    change: str = ""
+    """Where a stage of a pipeline failed: the setting of its own that would let it go on, as `NAME=VALUE`; "" for none. The
+    pipeline adds the command that sets it, since only it knows its folder and what its recipe calls the setting."""
 
-    def __init__(self, message: str = "", *, change: str = "") -> None:
-        super().__init__(message)
-        self.change = change
+    def __init__(self, *args: object, change: str = "") -> None:
+        super().__init__(*args)
+        if change:
+            self.change = change
 
 
 class UsageError(SparError):

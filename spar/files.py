@@ -153,7 +153,7 @@ def _open_stream(path: Path) -> IO[bytes]:
     number = int(own[1]) if own else _STANDARD.get(str(path))
     if number is None:
         return path.open("ab")
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None where it was closed from the start
         stream.flush()  # what was printed before comes first
     return os.fdopen(os.dup(number), "wb")
 

@@ -191,6 +191,16 @@ print("printed again")
     assert lines == ["before", "printed", "written", "written", "printed again"]
 
 
+def test_a_descriptor_is_written_to_where_standard_output_is_closed() -> None:
+    """Python then has no stream for it."""
+    code = "from pathlib import Path; from spar.files import writing"
+    code += "\nwith writing(Path('/dev/stderr')) as stream: stream.write(b'written')"
+    ended = subprocess.run(
+        ["sh", "-c", 'exec "$0" -c "$1" >&-', sys.executable, code], stderr=subprocess.PIPE
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"written")
+
+
 def test_nothing_is_written_through_after_an_error(tmp_path: Path) -> None:
     """Neither to a file behind a link nor to a pipe."""
     target = tmp_path / "target"

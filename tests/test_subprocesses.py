@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
 
-from spar.subprocesses import await_end, end_processes, family
+from spar.errors import UsageError
+from spar.subprocesses import await_end, end_processes, failure, family, write_failure
 
 CODE = """
 import signal, subprocess, sys, time
@@ -61,3 +63,23 @@ def lives(process: psutil.Process) -> bool:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+class RowError(UsageError):
+    """An error of a plug-in, which keeps what it needs and writes its own message."""
+
+    def __init__(self, row: int) -> None:
+        self.row = row
+
+    def __str__(self) -> str:
+        return f"row {self.row} is bad"
+
+
+def test_the_error_of_a_worker_reaches_its_parent(tmp_path: Path) -> None:
+    """Its message, its kind, and what would let it go on, where it says that; a plug-in's error need not."""
+    path = tmp_path / "failure.json"
+    for error, change in ((RowError(3), ""), (UsageError("too long", change="batch=1"), "batch=1")):
+        write_failure(path, error)
+        read = failure(path, 1, what="the worker", log=None)
+        assert (type(read), str(read), read.change) == (UsageError, str(error), change)
+    assert UsageError("a", "b").args == ("a", "b")

@@ -10,7 +10,8 @@ from pathlib import Path
 from spar.config import DecodeConfig, check_plugins
 from spar.errors import UsageError, did_you_mean
 from spar.estimate.memory import Processes
-from spar.plugins import BENCHMARKS, ENGINES
+from spar.plugins import BENCHMARKS, ENGINES, is_path
+from spar.run.build import judge_with
 from spar.train.common import accumulation
 from spar.train.deepspeed_files import deepspeed_config
 from spar.train.specs import EvalItem, EvalStageSpec, GenerationSpec, TrainingSpec
@@ -24,11 +25,12 @@ def check_stages(stages: Sequence[Stage], processes: Processes) -> None:
     ------
     UsageError
         A batch that cannot be divided among the processes, a DeepSpeed preset or file that its trainer would refuse, an
-        unknown strategy, judge, engine or benchmark, or two evaluations with one name.
+        unknown strategy, judge, engine or benchmark, settings that a judge does not take, or two evaluations with one name.
     """
     for stage in stages:
         if isinstance(stage.spec, GenerationSpec):
             check_plugins(stage.spec.config)
+            _check_judge(stage.name, stage.spec)
         elif isinstance(stage.spec, TrainingSpec):
             try:
                 if stage.spec.settings.deepspeed:
@@ -40,6 +42,15 @@ def check_stages(stages: Sequence[Stage], processes: Processes) -> None:
     first = next(evaluations, None)
     if first is not None:  # all iterations have the same
         _check_evaluations(first.items)
+
+
+def _check_judge(name: str, spec: GenerationSpec) -> None:
+    """Raise `UsageError` for settings that the judge of a stage does not take; one of a plug-in is not imported for it."""
+    if "judge" in spec.roles and not is_path(spec.config.judge):
+        try:
+            judge_with(spec.config)
+        except UsageError as error:
+            raise UsageError(f"{name}: {error}") from error
 
 
 def is_remote(config: DecodeConfig) -> bool:

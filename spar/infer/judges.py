@@ -290,6 +290,8 @@ class JudgeSpec:
     """Templates that it uses besides those of every run, for the manifest."""
     validate: Callable[[DecodeConfig], None] | None = None
     """Raises `UsageError` for settings that it cannot have; called before a model is loaded."""
+    takes_vote_rule: bool = True
+    """Whether `--vote-rule` has an effect."""
     conversations: Conversations | None = None
     """What it sends about a response, for `--dry-run`; None: what every judge of whole responses sends."""
 
@@ -336,9 +338,11 @@ VOTES = JudgeSpec(
     votes_judge, options=VotesOptions, conversation=judge_messages, validate=require_majority
 )
 """The paper's judge."""
-LOGPROB = JudgeSpec(LogprobJudge, calls=lambda _: 1)
+LOGPROB = JudgeSpec(LogprobJudge, calls=lambda _: 1, takes_vote_rule=False)
 """One critique and the probability of its verdict."""
-VERIFIER = JudgeSpec(VerifierJudge, uses_model=False, check_prompts=require_verifiable)
+VERIFIER = JudgeSpec(
+    VerifierJudge, uses_model=False, check_prompts=require_verifiable, takes_vote_rule=False
+)
 """A program's ground truth."""
 
 

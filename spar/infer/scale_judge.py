@@ -14,9 +14,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from statistics import fmean
-from typing import TYPE_CHECKING
 
-from spar.errors import UsageError
 from spar.infer.cut_replies import count_cut
 from spar.infer.engine import Completion, Engine
 from spar.infer.judges import JUDGE_ATTEMPTS, JudgeSettings, JudgeSpec
@@ -25,9 +23,6 @@ from spar.infer.votes import Vote, cut_reason, empty_reason
 from spar.templates import NARROW, read_template, render, transcript
 from spar.templates.verdicts import Answers, find_answer
 from spar.types import Judgement, Message, Prompt, Usage
-
-if TYPE_CHECKING:
-    from spar.config import DecodeConfig
 
 MOST_POINTS = 5
 """Points of a perfect response (source: 5)."""
@@ -138,23 +133,15 @@ def _template(name: str) -> str:
     return read_template(name, ("instruction", "response"))
 
 
-def _validate(config: DecodeConfig) -> None:
-    if config.vote_rule != "full":
-        raise UsageError(
-            f"--vote-rule {config.vote_rule} stops at a majority of yes or no, and --judge {config.judge} averages points; "
-            "use --vote-rule full"
-        )
-
-
 SCALE = JudgeSpec(
     ScaleJudge,
     conversation=lambda _, prompt, response: scale_messages(prompt, response),
-    validate=_validate,
+    takes_vote_rule=False,
 )
 """Points from 0 to 5, averaged; `--votes` judgements a response."""
 CURATION = JudgeSpec(
     lambda settings: ScaleJudge(settings, CURATING),
     conversation=lambda _, prompt, response: scale_messages(prompt, response, CURATING),
-    validate=_validate,
+    takes_vote_rule=False,
 )
 """Grades from 1 to 5 of a text as an answer, averaged."""

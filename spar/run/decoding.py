@@ -15,7 +15,7 @@ from spar.errors import SparError, UsageError
 from spar.infer.summary import Summary
 from spar.listener import Listener
 from spar.manifest import Manifest
-from spar.plugins import STRATEGIES, safe_name, strategy_with
+from spar.plugins import JUDGES, STRATEGIES, safe_name, strategy_with
 from spar.prompts import (
     check_json,
     prompt_from_row,
@@ -236,15 +236,24 @@ def ignored_temperature(config: DecodeConfig, chosen: Mapping[str, Any]) -> list
 
 
 def ignored_settings(config: DecodeConfig) -> list[str]:
-    """A line for the judge and the refiner that were chosen for a strategy that asks none."""
+    """A line for each that was chosen in vain: judge and refiner for a strategy that asks none, a rule for a judge without votes on a verdict."""
     roles = STRATEGIES.spec(config.strategy).roles
     verbs = {"judge": "judges", "refiner": "refines"}
-    return [
+    lines = [
         f"{config.strategy} {verb} no response: --{role} {value} has no effect"
         for role, verb in verbs.items()
         if role not in roles
         and (value := getattr(config, role)) != DecodeConfig.model_fields[role].default
     ]
+    if (
+        config.vote_rule != "full"
+        and "judge" in roles
+        and not JUDGES.spec(config.judge).takes_vote_rule
+    ):
+        lines.append(
+            f"{config.judge} has no votes to save: --vote-rule {config.vote_rule} has no effect"
+        )
+    return lines
 
 
 def source_of(prompts: Iterable[Prompt]) -> PromptSource:

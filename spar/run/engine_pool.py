@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,8 @@ class EnginePool:
     """Open engines, reused by several runs one after the other."""
 
     engines: dict[Deployment, InstrumentedEngine] = field(default_factory=dict)
+    opened_with: dict[Deployment, Mapping[str, Any]] = field(default_factory=dict)
+    """As `Engines.opened_with`."""
     notes: set[str] = field(default_factory=set)
     """Notes on the choice of engine and models so far; they are the same for most runs."""
     settings: dict[str, Any] = field(default_factory=dict)
@@ -33,6 +35,7 @@ class EnginePool:
     def lend(self, engines: Engines) -> None:
         """Let a run's engines be those of this pool, and its response cache the one that other runs have open."""
         engines.opened, engines.opening = self.engines, self.opening
+        engines.opened_with = self.opened_with
         path = engines.config.response_cache
         if path and path not in self.caches:
             self.caches[path] = open_cache(engines.config, self.once(engines.note))

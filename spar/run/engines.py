@@ -6,9 +6,11 @@ import asyncio
 import threading
 from collections.abc import Callable, Collection, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from spar.config import DecodeConfig
-from spar.errors import EngineError
+from spar.config.groups import EngineGroup, ServerGroup
+from spar.errors import EngineError, UsageError
 from spar.infer.decode import DEFAULT_ROOM
 from spar.infer.engine import Deployment, Engine, NoteCallback
 from spar.infer.engine_wrappers import AdapterEngine, InstrumentedEngine, MissingEngine, stats
@@ -24,6 +26,11 @@ TREES_PER_SLOT = 3
 slots idle for 4 % of a run of 541 prompts, three for none (reports/schedule_ratio.md)."""
 
 
+_OF_DEPLOYMENTS = {"engine", "adapter", "base_url", "actor_url", "judge_url", "refiner_url"}
+_KEPT = {*EngineGroup.model_fields, *ServerGroup.model_fields} - _OF_DEPLOYMENTS - {"extra_body"}
+"""Settings that an engine keeps once it is open, and that do not tell one deployment from another."""
+
+
 @dataclass(slots=True)
 class Engines:
     """The engines of a run, opened when they are first needed."""
@@ -36,6 +43,8 @@ class Engines:
     """Roles that have an engine; the others must not be called."""
     opened: dict[Deployment, InstrumentedEngine] = field(default_factory=dict)
     """May be shared by several of these, whose runs then share loaded models."""
+    opened_with: dict[Deployment, Mapping[str, Any]] = field(default_factory=dict)
+    """The settings that each has kept since it was opened; shared with what is open."""
     ready: float = 0.0
     """When the last of them was loaded, by the monotonic clock; 0 before that."""
     closed: bool = False
@@ -70,6 +79,18 @@ class Engines:
         """What is said while they are opened."""
         remote = all(deployment.urls for deployment in self.needed.values())
         return "connecting to the server ..." if self.needed and remote else "loading the model ..."
+
+    def check_kept(self) -> None:
+        """Raise `UsageError` where one is open with other settings than these, such as another number format or key."""
+        current = _kept(self.config)
+        for deployment in self.engines:
+            before = self.opened_with.get(deployment, current)
+            changed = sorted(name for name in current if current[name] != before[name])
+            if changed:
+                raise UsageError(
+                    f"{', '.join(changed)}: {engine_label(deployment)} is open with another value, which it keeps; open another "
+                    "session for this one"
+                )
 
     async def aclose(self) -> None:
         """Close them all, also where one fails at it."""
@@ -117,6 +138,7 @@ class Engines:
         if spec.loads_models:
             stamps = stamps_once_opened(needed, stamps)
         engine = self.opened[needed] = InstrumentedEngine(opened, stamps=stamps)
+        self.opened_with[needed] = _kept(self.config)
         if self.closed:  # the run was cancelled while this model was loading, in another thread
             self.opened.pop(needed, None)
             asyncio.run(engine.aclose())
@@ -171,6 +193,10 @@ class Engines:
         for deployment, cached in self.cached.items():
             counts[engine_label(deployment)][FROM_CACHE] = cached.hits
         return counts
+
+
+def _kept(config: DecodeConfig) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in sorted(_KEPT)}
 
 
 async def close_all(

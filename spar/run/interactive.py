@@ -285,6 +285,7 @@ class Session(Generic[C]):
         shares = memory_shares(config, roles)
         engines = Engines(config, listener.note, shares, roles=roles)
         self._pool.lend(engines)
+        engines.check_kept()
         self._engines = engines
         if set(engines.needed.values()) - set(engines.engines):
             listener.note(engines.opening_note)

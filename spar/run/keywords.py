@@ -15,7 +15,6 @@ from spar.config import (
     specs,
     validated,
 )
-from spar.config.groups import EngineGroup, ServerGroup
 from spar.errors import UsageError
 from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES, check_name, is_path, load
 
@@ -61,31 +60,19 @@ def checked_changes(config: DecodeConfig, settings: Mapping[str, Any]) -> dict[s
     return {name: getattr(changed, name) for name in values}
 
 
-_OF_DEPLOYMENTS = {"engine", "adapter", "base_url", "actor_url", "judge_url", "refiner_url"}
-_OPENED_WITH = (
-    {*EngineGroup.model_fields, *ServerGroup.model_fields} - _OF_DEPLOYMENTS - {"extra_body"}
-)
-"""Settings that an engine keeps once it is open, and that do not tell one deployment from another."""
-
-
 def session_changes(config: DecodeConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """`checked_changes` for a search of a session, whose models are open.
+    """`checked_changes` for a search of a session.
 
     Raises
     ------
     UsageError
-        As `checked_changes`; a total budget, which prompts of a run share; or a setting that an open engine keeps.
+        As `checked_changes`, or a total budget, which the prompts of a run share.
     """
     changes = checked_changes(config, settings)
     if config.changed(changes).total_budget is not None:
         raise UsageError(
             "total_budget is what the prompts of a run share, and a session searches each prompt by itself; give budget, "
             "or spar.decode the prompts"
-        )
-    kept = {name for name in _OPENED_WITH & {*changes} if changes[name] != getattr(config, name)}
-    if kept:
-        raise UsageError(
-            f"{', '.join(sorted(kept))}: a session keeps its models and servers as it opened them; open another session"
         )
     return changes
 

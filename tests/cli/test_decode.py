@@ -116,6 +116,16 @@ def test_a_table_says_where_nothing_was_judged_and_why_attempts_failed(tmp_path:
     assert f"{len(faults)}, {faults[0].stage}" in line
 
 
+@pytest.mark.parametrize("judge", ["scale", "curation", "logprob", "verifier"])
+def test_a_vote_rule_without_votes_on_a_verdict_is_noted(judge: str) -> None:
+    """All judgements are paid for, whatever rule was chosen to save some of them."""
+    chosen = DecodeConfig(strategy="bfs", judge=judge, vote_rule="race")
+    said = f"{judge} has no votes to save: --vote-rule race has no effect"
+    assert ignored_settings(chosen) == [said]
+    assert ignored_settings(chosen.changed({"vote_rule": "full"})) == []
+    assert ignored_settings(chosen.changed({"judge": "votes"})) == []
+
+
 def test_a_table_says_what_came_from_a_response_cache(tmp_path: Path) -> None:
     """Its seconds are not those of the model."""
     cache = ("--response-cache", tmp_path / "cache.db", "--limit", "3")

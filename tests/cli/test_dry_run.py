@@ -19,8 +19,6 @@ NAMED = ("--engine", "vllm", "--replicas", "8")
     [
         (("--judge-arg", "bogus=1"), "unknown option of votes"),
         (("--vote-rule", "majority", "--threshold", "0.6"), "stops at a majority"),
-        (("--judge", "scale", "--vote-rule", "race"), "scale averages points"),
-        (("--judge", "curation", "--vote-rule", "posterior"), "curation averages points"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

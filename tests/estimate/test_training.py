@@ -389,6 +389,8 @@ def test_by_default_one_process_trains_on_each_gpu() -> None:
         (("search.stratgy=dfs",), "stage 1/search: there is no setting 'stratgy'"),
         (("search.strategy=bsf",), "did you mean 'bfs'"),
         (("decode.engine=vlm",), "unknown engine 'vlm'"),
+        (("decode.vote_rule=race", "decode.threshold=0.6"), "search: --vote-rule race stops"),
+        (("search.judge=checklist", "search.judge_args={bogus: 1}"), "unknown option of checklist"),
         (("benchmarks=[{benchmark: nano-if}, {benchmark: nano-if}]",), "called 'nano-if'"),
         (
             ("benchmarks=[{benchmark: nano-if, settings: {limt: 3}}]",),

@@ -75,9 +75,12 @@ def test_a_session_refuses_settings_that_an_open_engine_keeps(
     """Replies of the engine as it is would be recorded, and cached, as those of the other settings."""
     monkeypatch.setenv("MY_KEY", "secret")
     with Session(load_decode("nano", {"engine": "fake", "budget": 1})) as session:
-        with pytest.raises(UsageError, match=f"{', '.join(changes)}: a session keeps its models"):
+        session.search("x")
+        with pytest.raises(UsageError, match=f"{', '.join(changes)}: .* is open with another"):
             session.search("x", **changes)
         assert session.search("x", dtype=session.config.dtype, extra_body={}).nodes
+        other = {"model": "another", **changes}
+        assert session.search("x", **other).nodes and session.search("y", **other).nodes
 
 
 def test_threads_that_search_first_at_the_same_time_share_one_loop(

@@ -236,7 +236,8 @@ class OpenAIEngine:
                 try:
                     delay = retry.next_delay(server.url, error, self._servers.refusing_seconds)
                 except EngineError as exhausted:
-                    if error.suspects_prompt and await self._exchange.serves_others(
+                    suspects_prompt = retry.suspects_prompt(error, server.replied_at)
+                    if suspects_prompt and await self._exchange.serves_others(
                         server, call, endpoint
                     ):
                         raise self._exchange.refused_prompt(server, error, exhausted) from None

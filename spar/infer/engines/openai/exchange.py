@@ -47,7 +47,7 @@ from spar.infer.engines.openai.replies import (
     MissingLogprobs,
     TooFewChoices,
 )
-from spar.infer.engines.openai.retry import FailureLog, RebuildRequest, TransientError
+from spar.infer.engines.openai.retry import TIMEOUT, FailureLog, RebuildRequest, TransientError
 from spar.infer.engines.openai.samples import EQUAL_SAMPLES_NOTE
 from spar.infer.engines.openai.servers import Server, ServerPool
 from spar.infer.engines.openai.streamed import StreamedReply
@@ -193,10 +193,11 @@ class Exchange:
                 server.limiter.back_off(permit)
             if isinstance(error, ConnectionLost) or not is_busy:
                 self._servers.record_failure(server, error)
-            # A prompt over which a model never ends its reply times out at each attempt.
-            suspects_prompt = isinstance(error, (ConnectionLost, RequestTimeout))
+            is_timeout = isinstance(error, RequestTimeout)
             raise TransientError(
-                type(error).__name__, str(error), suspects_prompt=suspects_prompt
+                TIMEOUT if is_timeout else type(error).__name__,
+                f"{error} (--timeout)" if is_timeout else str(error),
+                suspects_prompt=is_timeout or isinstance(error, ConnectionLost),
             ) from None
         self._servers.record_response(server)
         if streamed is not None and response.status == 200:

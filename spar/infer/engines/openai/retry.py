@@ -24,6 +24,8 @@ from spar.infer.engines.openai.choices import WITHOUT_TEXT
 MIN_ATTEMPTS = 4
 """A request is attempted at least this often, however long an attempt takes."""
 
+TIMEOUT = "timeout"
+"""Kind of a failure for lack of a reply in time."""
 _MAX_DELAY = 20.0
 
 
@@ -39,7 +41,7 @@ class TransientError(Exception):
     retry_after:
         Seconds after which the server wants the request again; 0 if it does not say.
     suspects_prompt:
-        Whether the prompt may be the reason, since the server failed over it and was not just busy.
+        Whether the prompt may be the reason: the server failed over it, or sent no reply in time.
     """
 
     def __init__(
@@ -82,6 +84,20 @@ class RetryPolicy:
     """Failed attempts so far."""
     without_text: int = 0
     """The last of them that were replies without a text to read."""
+
+    def suspects_prompt(self, failure: TransientError, replied_at: float) -> bool:
+        """Whether the prompt may be the reason that the retries are exhausted.
+
+        A reply may come too late for its length or for the server's load, which no harmless prompt shows: then only if the run's
+        other requests had theirs meanwhile.
+
+        Parameters
+        ----------
+        replied_at:
+            When the server last completed a request of the run, by the monotonic clock.
+        """
+        is_late = failure.kind == TIMEOUT and replied_at <= (self.first_failure or self.created_at)
+        return failure.suspects_prompt and not is_late
 
     def add_queue_time(self, seconds: float) -> None:
         """Record time in a queue. Before the first failure it is irrelevant."""

@@ -59,6 +59,8 @@ class Server:
     """Message of the last of them."""
     responded_at: float = 0.0
     """When it last responded, with whatever status, by the monotonic clock."""
+    replied_at: float = 0.0
+    """When it last completed a request of the run, by the monotonic clock."""
     cooldown_until: float = 0.0
     """Until then it gets requests only if no other server is available, by the monotonic clock."""
     refusals: int = 0
@@ -159,8 +161,8 @@ class ServerPool:
                 server.limiter.reroute_waiting()
 
     def record_reply(self, server: Server) -> None:
-        """A server completed a request."""
-        server.refusals = 0
+        """A server completed a request of the run."""
+        server.refusals, server.replied_at = 0, time.monotonic()
 
     def record_response(self, server: Server) -> None:
         """A server responded, with whatever status."""
