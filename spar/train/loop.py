@@ -32,7 +32,7 @@ from spar.train.methods import LOOP_METHODS
 from spar.train.pipeline import Pipeline, default_folder
 from spar.train.recipe import TrainConfig
 from spar.train.references import reply_of, with_references
-from spar.train.set_by_pipeline import OF_LOOP
+from spar.train.set_by_pipeline import OF_LOOP, without_set
 from spar.train.settings import SftSettings, trainer_fields
 from spar.train.stage import Stage, is_done
 from spar.train.stage_runner import write_prompts
@@ -70,9 +70,9 @@ def loop_pipeline(config: TrainConfig, run: Path, *, overwrite: bool = False) ->
         manifest=_manifest(config, origin),
         stage_settings=STAGE_SETTINGS,
         stage_order=STAGES[: STAGES.index("build") + 1],
-        changeable=(*CHANGEABLE, *OF_LOOP.without_effect),
+        changeable=CHANGEABLE,
         check=partial(_check_replies, config),
-        complete=with_trainings,
+        complete=partial(_comparable, origin),
         resume="spar train",
         key=partial(setting_key, config),
         prepare=prepare,
@@ -225,6 +225,15 @@ def _check_replies(config: TrainConfig, stages: Sequence[Stage]) -> None:
                 f"pairs=reference prefers a reply that each prompt has, and {stage.prompts}, to which {stage.title} drafted, "
                 f"was written without; replies are added before the drafts: --rerun-from {stage.title}"
             )
+
+
+def _comparable(origin: Origin, stored: dict[str, Any]) -> dict[str, Any]:
+    """A stored recipe with all fields of its trainings, and without settings of earlier versions that have no effect.
+
+    A model of evaluations has one where the loop starts from the embedded model, which has no name to put in its place.
+    """
+    effective = () if origin.actor and origin.refiner else ("model",)
+    return without_set(OF_LOOP, with_trainings(stored), effective=effective)
 
 
 def _past_stages(config: TrainConfig, run: Path, origin: Origin) -> Sequence[Stage]:

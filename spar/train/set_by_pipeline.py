@@ -1,12 +1,12 @@
 """Settings of searches and evaluations that a training pipeline sets itself: given, they would change nothing.
 
 They are refused where a recipe or `--set` has them, with the setting that does what was meant. A stored loop of an earlier
-version, which ignored them, still opens.
+version, which ignored them, still opens, and goes on without them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +22,8 @@ class SetByPipeline:
     pipeline: str
     """What it is, in messages."""
     sections: Mapping[str, Mapping[str, str]]
-    """Section of a recipe to its settings that are set, each with what to give instead; "" for nothing."""
-    without_effect: tuple[str, ...]
-    """Those that a run of an earlier version may have: they may differ, since they change nothing."""
+    """Section of a recipe to its settings that are set, each with what to give instead; "" for nothing. `benchmarks.settings`
+    is that of every evaluation."""
 
 
 _SEARCH = {
@@ -45,20 +44,14 @@ OF_LOOP = SetByPipeline(
         "decode": {**_SEARCH, "limit": "prompts_per_iteration", "seed": "seed"},
         "search": {**_SEARCH, "limit": "prompts_per_iteration"},
         "eval": {**_EVALUATION, "seed": "seed"},
-        "benchmarks": _EVALUATION,
+        "benchmarks.settings": _EVALUATION,
     },
-    ("decode.prompts", "decode.prompt_field", "decode.seed", "eval.seed"),
 )
 """Those of `spar train`; an evaluation in `benchmarks` may have a seed of its own."""
 _BOOTSTRAP = {**_SEARCH, "limit": "num_actor_prompts and num_refiner_prompts", "seed": "seed"}
 OF_BOOTSTRAP = SetByPipeline(
     "bootstrap",
     dict.fromkeys(("decode", "student", "teacher", "search"), _BOOTSTRAP),
-    tuple(
-        f"{section}.{name}"
-        for section in ("student", "teacher", "search")
-        for name in ("prompts", "prompt_field", "seed")
-    ),
 )
 """Those of `spar bootstrap`."""
 
@@ -80,12 +73,12 @@ def refuse_set(known: SetByPipeline, values: Mapping[str, Any], source: str) -> 
     """
     origin = source if source.startswith("-") else f"recipe {source}"
     for section, names in known.sections.items():
-        for where, given in _given(section, values.get(section)):
+        for given in _settings(values, section.split(".")):
             for name, other in names.items():
                 if name in given and given[name] != EvalConfig.model_fields[name].default:
                     advice = f"give {other} instead" if other else "remove it"
                     raise UsageError(
-                        f"{origin}: {where}.{name} is set by the {known.pipeline}; {advice}"
+                        f"{origin}: {section}.{name} is set by the {known.pipeline}; {advice}"
                     )
 
 
@@ -97,10 +90,39 @@ def refuse_assignments(known: SetByPipeline, assignments: Sequence[str]) -> None
     refuse_set(known, values, "--set")
 
 
-def _given(section: str, value: Any) -> list[tuple[str, Mapping[str, Any]]]:
-    """The settings that a section has, each with its name: those of every evaluation in `benchmarks`."""
-    if isinstance(value, Mapping):
-        return [(section, value)]
-    items = value if isinstance(value, Sequence) and not isinstance(value, str) else ()
-    own = (item.get("settings") for item in items if isinstance(item, Mapping))
-    return [(f"{section}.settings", settings) for settings in own if isinstance(settings, Mapping)]
+def without_set(
+    known: SetByPipeline, stored: Mapping[str, Any], *, effective: Collection[str] = ()
+) -> dict[str, Any]:
+    """A stored recipe without these settings, as it would be had they been refused.
+
+    Parameters
+    ----------
+    effective:
+        Those that have an effect in this recipe, and stay.
+    """
+    result: Any = stored
+    for section, names in known.sections.items():
+        result = _without(result, section.split("."), names.keys() - set(effective))
+    return dict(result)
+
+
+def _settings(value: Any, path: Sequence[str]) -> list[Mapping[str, Any]]:
+    """The settings of a section, in every item of a list on the way to it."""
+    if isinstance(value, list | tuple):
+        return [settings for item in value for settings in _settings(item, path)]
+    if not isinstance(value, Mapping):
+        return []
+    return _settings(value.get(path[0]), path[1:]) if path else [value]
+
+
+def _without(value: Any, path: Sequence[str], names: Collection[str]) -> Any:
+    """`value` without these settings of a section; what this leaves empty is left out, too."""
+    if isinstance(value, list | tuple):
+        items = [_without(item, path, names) for item in value]
+        return items if any(items) else []
+    if not isinstance(value, Mapping):
+        return value
+    if not path:
+        return {name: below for name, below in value.items() if name not in names}
+    changed = {**value, path[0]: _without(value.get(path[0]), path[1:], names)}
+    return {name: below for name, below in changed.items() if name != path[0] or below}

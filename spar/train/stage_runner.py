@@ -101,7 +101,7 @@ def check_settings(
         Stages in order, of which a run may leave some out: the settings of one that it has not are fixed as soon as a later
         one was started. Other stages fix their own settings alone.
     complete:
-        Writes out what a stored recipe leaves at its defaults.
+        Writes out what a stored recipe leaves at its defaults, and leaves out what has no effect.
 
     Raises
     ------

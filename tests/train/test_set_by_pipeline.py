@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from spar.config import RECIPES
 from spar.errors import ConfigChanged, UsageError
+from spar.record.training import StageRecord
 from spar.store import MANIFEST
 from spar.train.bootstrap.pipeline import bootstrap_pipeline
 from spar.train.bootstrap.recipe import load_bootstrap
 from spar.train.loop import loop_pipeline
 from spar.train.pipeline import check_unchanged
-from spar.train.recipe import load_train, with_changes
+from spar.train.recipe import TrainConfig, load_train, with_changes
 from spar.train.status import read_config
 
+SEARCH = {"prompts": "a.jsonl", "prompt_field": "b", "limit": 3, "total_budget": 40, "seed": 5}
+EVALUATION = {
+    **dict.fromkeys(("model", "actor_model", "refiner_model"), "other"),
+    "benchmark": "nano-if",
+    "data_digest": "ab",
+}
 NANO = (RECIPES / "nano.yaml").read_text()
 
 
@@ -98,6 +106,75 @@ def test_a_stored_bootstrap_that_has_them_goes_on(tmp_path: Path) -> None:
     other = load_bootstrap("nano", {}, ["student.budget=3"], student={}, teacher={})
     with pytest.raises(ConfigChanged, match=r"new\):\n  student.budget: \d+ -> 3\nstart over"):
         check_unchanged(bootstrap_pipeline(other, tmp_path), 0)
+
+
+def test_a_stored_bootstrap_may_have_each_of_them(tmp_path: Path) -> None:
+    """Also where the stage of their section has run."""
+    config = load_bootstrap("nano", {}, student={}, teacher={})
+    stored = bootstrap_pipeline(config, tmp_path).manifest.model_dump(mode="json")
+    for section in ("student", "teacher", "search"):
+        stored["config"][section] |= SEARCH
+    (tmp_path / MANIFEST).write_text(json.dumps(stored))
+    write_done(tmp_path, "refine", 0)
+    pipeline = bootstrap_pipeline(config, tmp_path)
+    check_unchanged(pipeline, len(pipeline.stages))
+
+
+def store_loop(run: Path, config: TrainConfig, changes: dict[str, dict[str, Any]]) -> None:
+    """A loop of an earlier version with other settings in some sections, of which a search and an evaluation are done."""
+    stored = loop_pipeline(config, run).manifest.model_dump(mode="json")
+    for name, values in changes.items():
+        section = stored["config"][name]
+        (section[0]["settings"] if name == "benchmarks" else section).update(values)
+    (run / MANIFEST).write_text(json.dumps(stored))
+    for stage, iteration in (("eval", 0), ("search", 1)):
+        write_done(run / f"iteration-{iteration}", stage, iteration)
+
+
+def write_done(home: Path, stage: str, iteration: int) -> None:
+    """The record of a stage that is done."""
+    home.mkdir(exist_ok=True)
+    record = StageRecord(stage=stage, iteration=iteration, state="done", starts=1, seconds=1.0)
+    (home / f"{stage}.json").write_text(record.model_dump_json())
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [
+        *(("search", name, value) for name, value in SEARCH.items() if name != "seed"),
+        *(("decode", name, value) for name, value in SEARCH.items()),
+        *((section, *item) for section in ("eval", "benchmarks") for item in EVALUATION.items()),
+        ("eval", "seed", 3),
+    ],
+)
+def test_a_stored_loop_may_have_each_of_them(
+    section: str, name: str, value: Any, tmp_path: Path
+) -> None:
+    """Without it, which the recipe cannot have any more, the loop goes on, and no stage runs again."""
+    config = load_train("nano", {"model": "first"})
+    store_loop(tmp_path, config, {section: {name: value}})
+    pipeline = loop_pipeline(config, tmp_path)
+    check_unchanged(pipeline, len(pipeline.stages))
+
+
+@pytest.mark.parametrize(
+    ("model", "section", "name", "value"),
+    [
+        ("first", "benchmarks", "seed", 3),
+        ("first", "search", "seed", 3),
+        ("", "eval", "model", "other"),
+        ("", "benchmarks", "model", "other"),
+    ],
+)
+def test_what_had_an_effect_in_a_stored_loop_is_a_change(
+    model: str, section: str, name: str, value: Any, tmp_path: Path
+) -> None:
+    """Seeds of their own, and a model of evaluations in a loop that starts from the embedded one."""
+    config = load_train("nano", {"model": model})
+    store_loop(tmp_path, config, {section: {name: value}})
+    pipeline = loop_pipeline(config, tmp_path)
+    with pytest.raises(ConfigChanged, match=section):
+        check_unchanged(pipeline, len(pipeline.stages))
 
 
 def test_a_stored_loop_that_has_them_goes_on(tmp_path: Path) -> None:

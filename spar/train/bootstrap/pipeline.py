@@ -6,6 +6,7 @@ Source: section 2.2 of the paper; the proportions of the refiner's set are ours.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from spar.prompts import read_prompts
 from spar.train.bootstrap.recipe import CHANGEABLE, FREE, STAGE_SETTINGS, BootstrapConfig
 from spar.train.bootstrap.stages import ACTOR_PROMPTS, REFINER_PROMPTS, bootstrap_stages
 from spar.train.pipeline import Pipeline, default_folder
-from spar.train.set_by_pipeline import OF_BOOTSTRAP
+from spar.train.set_by_pipeline import OF_BOOTSTRAP, without_set
 from spar.train.stage import Stage
 from spar.train.stage_runner import write_prompts
 from spar.types import Prompt
@@ -41,7 +42,8 @@ def bootstrap_pipeline(config: BootstrapConfig, run: Path) -> Pipeline:
         stages=stages,
         manifest=_manifest(config),
         stage_settings=STAGE_SETTINGS,
-        changeable=(*CHANGEABLE, *OF_BOOTSTRAP.without_effect),
+        changeable=CHANGEABLE,
+        complete=partial(without_set, OF_BOOTSTRAP),
         key=_setting_key,
         prepare=prepare,
         past_stages=lambda: stages,
