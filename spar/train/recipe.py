@@ -39,7 +39,7 @@ from spar.train.changeable import BY_ITERATION
 from spar.train.evaluations import EvalSpec
 from spar.train.functions import FunctionSettings
 from spar.train.harder import HarderSettings
-from spar.train.set_by_pipeline import OF_LOOP, refuse_assignments, refuse_set
+from spar.train.set_by_pipeline import OF_LOOP, refuse_assignments, refuse_set, split_keywords
 from spar.train.settings import (
     DpoSettings,
     LaunchSettings,
@@ -337,12 +337,10 @@ def load_train(
         An unknown recipe, setting or name, a value out of range, or a setting that the loop sets itself.
     """
     values = dict(section(recipe, "train"))
-    overrides = {name: value for name, value in overrides.items() if value is not None}
-    own = overrides.keys() & TrainConfig.model_fields.keys()
-    values.update({name: overrides[name] for name in own})
-    generation = {name: value for name, value in overrides.items() if name not in own}
+    own, generation = split_keywords(OF_LOOP, overrides, TrainConfig.model_fields)
+    values |= own
     sections = {name: section(recipe, name, optional=True) for name in ("decode", "eval")}
-    refuse_set(OF_LOOP, {**section(recipe, "train"), **sections}, recipe)
+    refuse_set(OF_LOOP, {**section(recipe, "train"), **sections}, f"recipe {recipe}")
     values["decode"] = load_decode(recipe, generation)
     values["eval"] = load_eval(recipe, generation)
     config = _checked(values, recipe)
@@ -353,10 +351,8 @@ def with_changes(
     stored: TrainConfig, overrides: Mapping[str, Any], assignments: Sequence[str] = ()
 ) -> TrainConfig:
     """The settings of a loop that is there already, changed by flags; parameters and errors as `load_train`'s."""
-    values = stored.stored()
-    overrides = {name: value for name, value in overrides.items() if value is not None}
-    generation = {name: value for name, value in overrides.items() if name not in values}
-    values |= {name: value for name, value in overrides.items() if name in values}
+    own, generation = split_keywords(OF_LOOP, overrides, TrainConfig.model_fields)
+    values = {**stored.stored(), **own}
     values["decode"] = override(DecodeConfig, values["decode"], generation)
     values["eval"] = override(EvalConfig, values["eval"], generation)
     refuse_assignments(OF_LOOP, assignments)

@@ -1,7 +1,7 @@
 """Settings of searches and evaluations that a training pipeline sets itself: given, they would change nothing.
 
-They are refused where a recipe or `--set` has them, with the setting that does what was meant. A stored loop of an earlier
-version, which ignored them, still opens, and goes on without them.
+They are refused where a recipe, `--set` or a keyword has them, with the setting that does what was meant. A stored loop of an
+earlier version, which ignored them, still opens, and goes on without them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class SetByPipeline:
     """What it is, in messages."""
     sections: Mapping[str, Mapping[str, str]]
     """Section of a recipe to its settings that are set, each with what to give instead; "" for nothing. `benchmarks.settings`
-    is that of every evaluation."""
+    is that of every evaluation, `by_iteration.search` that of every entry."""
 
 
 _SEARCH = {
@@ -38,11 +38,17 @@ _EVALUATION = {
     "benchmark": "benchmarks",
     "data_digest": "",
 }
+_SEARCH_OF_LOOP = {**_SEARCH, "limit": "prompts_per_iteration"}
 OF_LOOP = SetByPipeline(
     "loop",
     {
-        "decode": {**_SEARCH, "limit": "prompts_per_iteration", "seed": "seed"},
-        "search": {**_SEARCH, "limit": "prompts_per_iteration"},
+        "decode": {
+            **_SEARCH,
+            "limit": "prompts_per_iteration, or eval.limit for evaluations,",
+            "seed": "seed",
+        },
+        "search": _SEARCH_OF_LOOP,
+        "by_iteration.search": _SEARCH_OF_LOOP,
         "eval": {**_EVALUATION, "seed": "seed"},
         "benchmarks.settings": _EVALUATION,
     },
@@ -55,6 +61,9 @@ OF_BOOTSTRAP = SetByPipeline(
 )
 """Those of `spar bootstrap`."""
 
+KEYWORDS = "keywords"
+"""The source of settings that Python passes."""
+
 
 def refuse_set(known: SetByPipeline, values: Mapping[str, Any], source: str) -> None:
     """Reject settings that are not the defaults.
@@ -64,21 +73,20 @@ def refuse_set(known: SetByPipeline, values: Mapping[str, Any], source: str) -> 
     values:
         Sections of a recipe.
     source:
-        Where they come from: a recipe's name, or `--set`.
+        Where they come from, in messages: `recipe nano`, `--set`, or `KEYWORDS`.
 
     Raises
     ------
     UsageError
         With the setting to give instead.
     """
-    origin = source if source.startswith("-") else f"recipe {source}"
     for section, names in known.sections.items():
         for given in _settings(values, section.split(".")):
             for name, other in names.items():
                 if name in given and given[name] != EvalConfig.model_fields[name].default:
                     advice = f"give {other} instead" if other else "remove it"
                     raise UsageError(
-                        f"{origin}: {section}.{name} is set by the {known.pipeline}; {advice}"
+                        f"{source}: {section}.{name} is set by the {known.pipeline}; {advice}"
                     )
 
 
@@ -88,6 +96,22 @@ def refuse_assignments(known: SetByPipeline, assignments: Sequence[str]) -> None
     for key, value in map(assignment, assignments):
         put_value(key, value, values)
     refuse_set(known, values, "--set")
+
+
+def split_keywords(
+    known: SetByPipeline, keywords: Mapping[str, Any], fields: Collection[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The keywords that are fields of the pipeline, and those of its section `decode`, without None values.
+
+    Raises
+    ------
+    UsageError
+        As `refuse_set`.
+    """
+    generation = {name: value for name, value in keywords.items() if value is not None}
+    own = {name: generation.pop(name) for name in [*generation] if name in fields}
+    refuse_set(known, {**own, "decode": generation}, KEYWORDS)
+    return own, generation
 
 
 def without_set(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from spar import train
 from spar.config import RECIPES
 from spar.errors import ConfigChanged, UsageError
 from spar.record.training import StageRecord
@@ -36,9 +37,11 @@ NANO = (RECIPES / "nano.yaml").read_text()
         ("decode.seed=null", "decode.seed is set by the loop"),
         ("decode.prompts=mine.jsonl", "give prompts instead"),
         ("decode.prompt_field=question", "give prompt_field instead"),
-        ("decode.limit=5", "give prompts_per_iteration instead"),
+        ("decode.limit=5", "give prompts_per_iteration, or eval.limit for evaluations, instead"),
         ("decode.total_budget=40", "decode.total_budget is set by the loop; remove"),
-        ("search.limit=5", "search.limit is set by the loop"),
+        ("search.limit=5", "search.limit is set by the loop; give prompts_per_iteration instead"),
+        ("by_iteration=[{}, {search: {limit: 5}}]", "by_iteration.search.limit is set by the loop"),
+        ("by_iteration=[{search: {prompts: x}}]", "by_iteration.search.prompts is set by the loop"),
         ("eval.seed=3", "eval.seed is set by the loop; give seed instead"),
         ("eval.actor_model=m", "give decode.actor_model instead"),
         ("eval.benchmark=ifeval", "give benchmarks instead"),
@@ -65,6 +68,52 @@ def test_what_a_loop_sets_is_refused(assignment: str, message: str) -> None:
 def test_defaults_and_what_has_an_effect_are_accepted(assignment: str) -> None:
     """An evaluation's number of prompts, and the seed of one evaluation or of the searches."""
     assert load_train("nano", {}, [assignment]).iterations
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"limit": 5}, "decode.limit is set by the loop; give prompts_per_iteration, or eval"),
+        ({"total_budget": 40}, "decode.total_budget is set by the loop; remove it"),
+        ({"search": {"limit": 5}}, "search.limit is set by the loop; give prompts_per_it"),
+        ({"by_iteration": ({"search": {"prompts": "x"}},)}, "by_iteration.search.prompts is set"),
+    ],
+)
+def test_a_keyword_is_refused_alike(keywords: dict[str, Any], message: str) -> None:
+    """Of a new loop, and of one that is there already."""
+    stored = load_train("nano", {})
+    for load in (
+        lambda: load_train("nano", keywords),
+        lambda: with_changes(stored, keywords),
+        lambda: train(**keywords),
+    ):
+        with pytest.raises(UsageError, match=f"^keywords: {message}"):
+            load()
+
+
+def test_keywords_of_the_loop_itself_are_accepted() -> None:
+    """Its seed, its prompts and the settings of generation, also where the stored loop leaves them at their defaults."""
+    keywords = {"seed": 5, "prompts": "a.jsonl", "prompt_field": "b", "votes": 3, "limit": None}
+    for config in (load_train("nano", keywords), with_changes(load_train("nano", {}), keywords)):
+        assert (config.seed, config.prompts, config.prompt_field) == (5, "a.jsonl", "b")
+        assert (config.decode.votes, config.eval.votes, config.decode.prompt_field) == (3, 3, "")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "student", "teacher", "message"),
+    [
+        ({}, {"limit": 5}, {}, "student.limit is set by the bootstrap; give num_actor_prompts"),
+        ({}, {}, {"seed": 3}, "teacher.seed is set by the bootstrap; give seed instead"),
+        ({"search": {"prompts": "x"}}, {}, {}, "search.prompts is set by the bootstrap"),
+    ],
+)
+def test_a_keyword_of_a_bootstrap_is_refused_alike(
+    overrides: dict[str, Any], student: dict[str, Any], teacher: dict[str, Any], message: str
+) -> None:
+    """Of the student, the teacher and the search; None gives nothing, and the bootstrap has a seed of its own."""
+    with pytest.raises(UsageError, match=f"^keywords: {message}"):
+        load_bootstrap("nano", overrides, student=student, teacher=teacher)
+    assert load_bootstrap("nano", {"seed": 3}, student={"seed": None}, teacher={}).seed == 3
 
 
 @pytest.mark.parametrize("name", ["seed: 5", "limit: 7", "prompts: mine.jsonl"])
@@ -153,6 +202,17 @@ def test_a_stored_loop_may_have_each_of_them(
     """Without it, which the recipe cannot have any more, the loop goes on, and no stage runs again."""
     config = load_train("nano", {"model": "first"})
     store_loop(tmp_path, config, {section: {name: value}})
+    pipeline = loop_pipeline(config, tmp_path)
+    check_unchanged(pipeline, len(pipeline.stages))
+
+
+def test_a_stored_loop_may_have_them_in_some_iterations(tmp_path: Path) -> None:
+    """An entry that changes nothing else is no entry."""
+    config = load_train("nano", {})
+    store_loop(tmp_path, config, {})
+    stored = json.loads((tmp_path / MANIFEST).read_text())
+    stored["config"]["by_iteration"] = [{}, {"search": {"limit": 5, "prompts": "x"}}]
+    (tmp_path / MANIFEST).write_text(json.dumps(stored))
     pipeline = loop_pipeline(config, tmp_path)
     check_unchanged(pipeline, len(pipeline.stages))
 

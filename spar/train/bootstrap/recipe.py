@@ -31,7 +31,7 @@ from spar.train.assignments import (
     require_rows,
     tuples,
 )
-from spar.train.set_by_pipeline import OF_BOOTSTRAP, refuse_assignments, refuse_set
+from spar.train.set_by_pipeline import KEYWORDS, OF_BOOTSTRAP, refuse_assignments, refuse_set
 from spar.train.settings import LaunchSettings, SftSettings, trainer_fields
 
 FREE = (
@@ -182,18 +182,16 @@ def load_bootstrap(
         An unknown recipe, setting or name, a value out of range, or a setting that the stages set themselves.
     """
     values = dict(section(recipe, "bootstrap", optional=True))
-    refuse_set(OF_BOOTSTRAP, {"decode": section(recipe, "decode"), **values}, recipe)
+    refuse_set(OF_BOOTSTRAP, {"decode": section(recipe, "decode"), **values}, f"recipe {recipe}")
+    overrides, student, teacher = map(_without_none, (overrides, student, teacher))
+    refuse_set(OF_BOOTSTRAP, {**overrides, "student": student, "teacher": teacher}, KEYWORDS)
     refuse_assignments(OF_BOOTSTRAP, assignments)
-    values.update(_without_none(overrides))
+    values.update(overrides)
     _inherit_from_loop(values, section(recipe, "train", optional=True))
     # The recipe's decode section is the student's; the teacher only inherits its sampling.
     sections = {
-        "student": {**_fields(values, "student", recipe), **_without_none(student)},
-        "teacher": {
-            **_DEFAULT_MODEL,
-            **_fields(values, "teacher", recipe),
-            **_without_none(teacher),
-        },
+        "student": {**_fields(values, "student", recipe), **student},
+        "teacher": {**_DEFAULT_MODEL, **_fields(values, "teacher", recipe), **teacher},
     }
     values |= {name: load_decode(recipe, fields) for name, fields in sections.items()}
     config = _checked(values, recipe)
