@@ -78,7 +78,7 @@ def refuse_set(known: SetByPipeline, values: Mapping[str, Any], source: str) -> 
     Raises
     ------
     UsageError
-        With the setting to give instead.
+        With the setting to give instead, and how a run that has it goes on: its folder is named by its settings.
     """
     for section, names in known.sections.items():
         for given in _settings(values, section.split(".")):
@@ -86,7 +86,8 @@ def refuse_set(known: SetByPipeline, values: Mapping[str, Any], source: str) -> 
                 if name in given and given[name] != EvalConfig.model_fields[name].default:
                     advice = f"give {other} instead" if other else "remove it"
                     raise UsageError(
-                        f"{source}: {section}.{name} is set by the {known.pipeline}; {advice}"
+                        f"{source}: {section}.{name} is set by the {known.pipeline}; {advice} "
+                        f"(a {known.pipeline} that has it goes on without it: give its folder as --out)"
                     )
 
 

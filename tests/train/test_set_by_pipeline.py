@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from spar import train
+from spar.cli.run_train import settings
 from spar.config import RECIPES
 from spar.errors import ConfigChanged, UsageError
 from spar.record.training import StageRecord
 from spar.store import MANIFEST
 from spar.train.bootstrap.pipeline import bootstrap_pipeline
 from spar.train.bootstrap.recipe import load_bootstrap
-from spar.train.loop import loop_pipeline
+from spar.train.loop import default_directory, loop_pipeline
 from spar.train.pipeline import check_unchanged
 from spar.train.recipe import TrainConfig, load_train, with_changes
 from spar.train.status import read_config
@@ -215,6 +216,24 @@ def test_a_stored_loop_may_have_them_in_some_iterations(tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_text(json.dumps(stored))
     pipeline = loop_pipeline(config, tmp_path)
     check_unchanged(pipeline, len(pipeline.stages))
+
+
+def test_a_loop_whose_folder_such_a_setting_named_goes_on_as_the_refusal_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same command is refused, and does not find the folder without the setting; `--out` does."""
+    monkeypatch.chdir(tmp_path)
+    config = load_train("nano", {})
+    earlier = config.model_copy(update={"decode": config.decode.model_copy(update={"seed": 5})})
+    folder = default_directory(earlier)
+    folder.mkdir(parents=True)
+    store_loop(folder, config, {"decode": {"seed": 5}})
+    assert default_directory(config) != folder
+    with pytest.raises(UsageError, match=r"goes on without it: give its folder as --out\)$"):
+        load_train("nano", {}, ["decode.seed=5"])
+    for recipe in (None, "nano"):
+        pipeline = loop_pipeline(settings(recipe, folder, {}, [], overwrite=False), folder)
+        check_unchanged(pipeline, len(pipeline.stages))
 
 
 @pytest.mark.parametrize(
