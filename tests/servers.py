@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import errno
 import json
 import random
 import threading
@@ -40,6 +41,8 @@ _NO_RESPONSES: dict[Fault, bytes] = {
     "encoding": b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n{}",
 }
 """What a broken proxy may send."""
+START_SECONDS = 25
+"""How long a server waits for its port."""
 _REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found"}
 
 
@@ -108,7 +111,7 @@ class ScriptedServer:
         ready = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(ready,), daemon=True)
         self._thread.start()
-        assert ready.wait(30), "the scripted server did not start"
+        assert ready.wait(START_SECONDS + 5), "the scripted server did not start"
 
     def kill(self) -> None:
         """Stop listening and drop every connection, as a killed process does."""
@@ -143,11 +146,7 @@ class ScriptedServer:
 
     def _run(self, ready: threading.Event) -> None:
         loop = asyncio.new_event_loop()
-        listener = loop.run_until_complete(
-            loop.create_server(
-                lambda: _Connection(self, loop), "127.0.0.1", self.port, backlog=2048
-            )
-        )
+        listener = loop.run_until_complete(self._listen(loop))
         self.port = listener.sockets[0].getsockname()[1]
         self._loop = loop
         ready.set()
@@ -157,6 +156,19 @@ class ScriptedServer:
             connection.cut()
         loop.run_until_complete(_end_tasks())
         loop.close()
+
+    async def _listen(self, loop: asyncio.AbstractEventLoop) -> asyncio.Server:
+        """A listener, once its port is free: while it was down, a connection of another process may have been given it."""
+        end = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                return await loop.create_server(
+                    lambda: _Connection(self, loop), "127.0.0.1", self.port, backlog=2048
+                )
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or time.monotonic() > end:
+                    raise
+                await asyncio.sleep(0.1)
 
 
 async def _end_tasks() -> None:
