@@ -69,7 +69,7 @@ def session_changes(config: DecodeConfig, settings: Mapping[str, Any]) -> dict[s
         As `checked_changes`, or a total budget, which the prompts of a run share.
     """
     changes = checked_changes(config, settings)
-    if config.changed(changes).total_budget is not None:
+    if changes.get("total_budget", config.total_budget) is not None:
         raise UsageError(
             "total_budget is what the prompts of a run share, and a session searches each prompt by itself; give budget, "
             "or spar.decode the prompts"
