@@ -23,6 +23,7 @@ from spar.estimate.fit import training_processes
 from spar.estimate.memory import read_machine
 from spar.estimate.preflight import check_stages, is_remote
 from spar.estimate.requirements import check_requirements, missing_requirements
+from spar.files import expand_home
 from spar.listener import Listener, LogListener
 from spar.models.folders import is_known, local_files
 from spar.models.gguf import is_gguf
@@ -133,7 +134,7 @@ def plan_bootstrap(
     UsageError
         As `bootstrap`; what a training would refuse too (`spar.estimate.preflight`).
     """
-    folder = Path(out) if out is not None else default_directory(config)
+    folder = expand_home(Path(out)) if out is not None else default_directory(config)
     pipeline = bootstrap_pipeline(config, folder)
     _, stages = select_stages(pipeline.stages, selection, overwrite=overwrite)
     counts = _count_prompts(config)

@@ -18,7 +18,7 @@ VARIABLE = "SPAR_DATA"
 def data_root(data: str = "") -> Path:
     """The data folder, whether or not it exists: `data`, else `SPAR_DATA`, else the cache."""
     chosen = data or os.environ.get(VARIABLE, "")
-    return expand_home(Path(chosen), "pass the whole path") if chosen else cache_root()
+    return expand_home(Path(chosen)) if chosen else cache_root()
 
 
 def cache_root(content: str = "data") -> Path:

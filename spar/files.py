@@ -292,12 +292,17 @@ def user_folder(variable: str, default: str, environment: Mapping[str, str] = os
     return expand_home(Path("~", default), f"set HOME, or {variable}") / "spar"
 
 
-def expand_home(path: Path, next_step: str) -> Path:
+def expand_home(path: Path, next_step: str = "pass the whole path") -> Path:
     """The path with a home directory in place of its `~`; raises `UsageError` where there is none."""
     try:
         return path.expanduser()
     except RuntimeError:
         raise UsageError(f"{path}: there is no such home directory; {next_step}") from None
+
+
+def expand_home_in(text: str) -> str:
+    """A text that may name a file, with the user's home directory in place of a `~/` at its start."""
+    return str(expand_home(Path(text))) if text.startswith("~/") else text
 
 
 def is_same_file(one: str, other: str) -> bool:

@@ -26,7 +26,7 @@ from spar.estimate.preflight import is_remote
 from spar.estimate.requirements import check_requirements, missing_requirements
 from spar.estimate.training import Estimate, check_disk, estimate, lines
 from spar.evolve.checkable.settings import load_checkable
-from spar.files import locked
+from spar.files import expand_home, locked
 from spar.listener import Activity, Broadcast, Listener, LogListener
 from spar.plugins import JUDGES, REFINERS
 from spar.prompts import read_prompts
@@ -203,7 +203,7 @@ def plan_train(
     ConfigChanged, UsageError
         As `train`.
     """
-    folder = Path(out) if out is not None else default_directory(config)
+    folder = expand_home(Path(out)) if out is not None else default_directory(config)
     num_prompts = _check(config)
     pipeline = loop_pipeline(config, folder, overwrite=overwrite)
     first, stages = select_stages(pipeline.stages, selection, overwrite=overwrite)

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from pydantic import ValidationError
 
 from spar.errors import UsageError
-from spar.files import replacing
+from spar.files import expand_home, replacing
 from spar.types import SCHEMA_VERSION, SearchTree, content_digest
 
 TREES = "trees.jsonl"
@@ -75,7 +75,7 @@ def _last_trees(file: Path, progress: Progress | None) -> Iterator[SearchTree]:
 
 def tree_file(path: str | Path) -> Path:
     """The file of trees of a run directory, or the file itself; raises `UsageError` where there is none."""
-    path = Path(path)
+    path = expand_home(Path(path))
     path = path / TREES if path.is_dir() else path
     if not path.is_file():
         raise UsageError(f"there is no file {path}; expected a run directory or its {TREES}")

@@ -97,6 +97,15 @@ def test_decode_stores_a_run_and_resumes_it(tmp_path: Path) -> None:
         spar.decode(prompts, out=tmp_path / "run", budget=3, **FAKE)
 
 
+def test_paths_may_start_at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`~` in the run directory and in the file of prompts, as in pandas."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "p.jsonl").write_text('{"prompt": "Write two lines."}')
+    result = spar.decode("~/p.jsonl", out="~/run", **FAKE)
+    assert result.directory == tmp_path / "run"
+    assert len(list(spar.read_trees("~/run"))) == 1
+
+
 async def test_read_trees_async(tmp_path: Path) -> None:
     """The same trees as `read_trees`, without blocking the loop."""
     await spar.decode_async(["One.", "Two."], out=tmp_path / "run", **FAKE)

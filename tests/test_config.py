@@ -11,6 +11,7 @@ from spar.config import RECIPES, DecodeConfig, load_decode, load_eval
 from spar.config.loading import section
 from spar.errors import UsageError
 from spar.plugins import BENCHMARKS, ENGINES, JUDGES, REFINERS, STRATEGIES, PluginTable
+from spar.train.recipe import load_train
 
 
 @pytest.mark.parametrize("table", [STRATEGIES, JUDGES, REFINERS, ENGINES, BENCHMARKS])
@@ -200,3 +201,15 @@ def test_numbers_of_settings_are_finite(value: float) -> None:
     for values in ({"timeout": value}, {"max_seconds": value}, {"draft": {"temperature": value}}):
         with pytest.raises(UsageError, match=r"(timeout|max.seconds|temperature).*finite|greater"):
             load_decode("paper", values)
+
+
+def test_a_tilde_is_the_home_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In a recipe and in overrides, in settings that may name a file, and at the start of their value alone."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("decode: {model: ~/m, engine: hf, adapter: {actor: ~/a}}")
+    config = load_decode(str(recipe), {"judge_model": "~/j", "refiner_model": "org/~/r"})
+    assert (config.model, config.judge_model) == (f"{tmp_path}/m", f"{tmp_path}/j")
+    assert (config.adapter, config.refiner_model) == ({"actor": f"{tmp_path}/a"}, "org/~/r")
+    train = load_train("nano", {"prompts": "~/p.jsonl"}, ["decode.templates=~/t"])
+    assert (train.prompts, train.decode.templates) == (f"{tmp_path}/p.jsonl", f"{tmp_path}/t")

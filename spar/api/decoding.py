@@ -12,6 +12,7 @@ from typing import Any
 
 from spar.config import DecodeConfig
 from spar.errors import EngineError, RunStopped, UsageError
+from spar.files import expand_home, expand_home_in
 from spar.listener import Broadcast, Listener, LogListener
 from spar.run.blocking import blocking
 from spar.run.decoding import (
@@ -128,7 +129,7 @@ async def _decode(
     config, source = _prompts(config, prompts)
     if out is not None:
         decoded = await run_decode(
-            config, source, out=Path(out), overwrite=overwrite, listener=listener
+            config, source, out=expand_home(Path(out)), overwrite=overwrite, listener=listener
         )
         ids = tuple(prompt.id for prompt in decoded.source.read())
         return DecodeResult(decoded.directory, decoded.summary, ids)
@@ -191,7 +192,7 @@ def _prompts(
     config: DecodeConfig, prompts: str | Path | Iterable[PromptLike]
 ) -> tuple[DecodeConfig, PromptSource]:
     if isinstance(prompts, str | Path):
-        config = config.model_copy(update={"prompts": str(prompts)})
+        config = config.model_copy(update={"prompts": expand_home_in(str(prompts))})
         return config, prompt_source(config)
     refuse_prompt_field(config)
     config = config.model_copy(update={"prompts": IN_MEMORY})

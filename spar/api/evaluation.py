@@ -20,6 +20,7 @@ from spar.eval.sweep import BUDGETS
 from spar.eval.sweep_runner import Sweep, read_budgets, read_names
 from spar.eval.sweep_runner import sweep as run_sweep
 from spar.eval.sweep_table import Row
+from spar.files import expand_home, expand_home_in
 from spar.listener import Listener, LogListener
 from spar.plugins import BENCHMARKS, STRATEGIES
 from spar.record.evaluation import Example, Results, read_examples
@@ -97,7 +98,7 @@ async def evaluate_async(
             (name,),
             out=directory,
             overwrite=overwrite,
-            judge_outputs=str(judge_outputs),
+            judge_outputs=expand_home_in(str(judge_outputs)),
             allow_missing=allow_missing,
             offline=offline,
         )
@@ -214,7 +215,7 @@ def compare(
         A directory holds no finished evaluation, they have no benchmark in common, or they have different examples and
         `allow_missing` is not set.
     """
-    paths = [Path(path) for path in (first, second, *others)]
+    paths = [expand_home(Path(path)) for path in (first, second, *others)]
     return compare_evaluations(*paths, allow_missing=allow_missing)
 
 
@@ -228,7 +229,7 @@ async def compare_async(
 @contextmanager
 def _directory(out: str | Path | None) -> Iterator[Path]:
     if out is not None:
-        yield Path(out)
+        yield expand_home(Path(out))
         return
     with temporary_run() as directory:
         yield directory

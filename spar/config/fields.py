@@ -21,6 +21,8 @@ from typing import Any, ClassVar, Literal, Self, Union
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from spar.files import expand_home_in
+
 
 class Settings(BaseModel):
     """Base of all settings: frozen, no unknown fields, finite numbers, documented by docstrings."""
@@ -76,10 +78,22 @@ class Settings(BaseModel):
             return values
         # pydantic takes true for 1
         numbers = {spec.name for spec in specs(cls) if spec.kind in ("integer", "number")}
+        paths = {spec.name for spec in specs(cls) if spec.is_path}
         return {
-            name: str(value).lower() if isinstance(value, bool) and name in numbers else value
+            name: str(value).lower()
+            if isinstance(value, bool) and name in numbers
+            else _without_tilde(value)
+            if name in paths
+            else value
             for name, value in cls.field_names(values).items()
         }
+
+
+def _without_tilde(value: Any) -> Any:
+    """A path, or a mapping to paths, with the home directory in place of `~/`."""
+    if isinstance(value, Mapping):
+        return {key: _without_tilde(path) for key, path in value.items()}
+    return expand_home_in(value) if isinstance(value, str) else value
 
 
 @cache
@@ -96,6 +110,7 @@ def setting(
     old_flags: Sequence[str] = (),
     may_change: bool | Sequence[str] = False,
     names: str = "",
+    is_path: bool = False,
     omit_default: bool = False,
     **constraints: Any,
 ) -> Any:
@@ -114,6 +129,9 @@ def setting(
         Whether the setting may differ when a run is resumed; for a dictionary, the keys that may.
     names:
         The kind of plug-in that the setting names, such as "strategy"; help lists the accepted names.
+    is_path:
+        Whether the setting names a file or folder, or may do so, as that of a model: a `~/` at its start, or at
+        that of a value of a dictionary, is the home directory.
     omit_default:
         Leave the setting out of the stored form while it has its default, so that runs of versions without
         it keep the same digest.
@@ -125,6 +143,7 @@ def setting(
         "old_flags": [*old_flags, *([stored_as.replace("_", "-")] if stored_as else [])],
         "may_change": may_change if isinstance(may_change, bool) else list(may_change),
         "names": names,
+        "is_path": is_path,
     }
     if omit_default:
         constraints["exclude_if"] = lambda value: value == default
@@ -165,6 +184,8 @@ class SettingSpec:
     """Whether it, or which of its keys, may differ when a run is resumed."""
     names: str
     """The kind of plug-in it names, "" for none."""
+    is_path: bool
+    """Whether it names a file or folder, or may do so."""
 
 
 @cache
@@ -197,6 +218,7 @@ def specs(kind: type[Settings]) -> tuple[SettingSpec, ...]:
                 stored_as=stored,
                 may_change=may_change if isinstance(may_change, bool) else tuple(may_change),
                 names=facts.get("names", ""),
+                is_path=facts.get("is_path", False),
             )
         )
     return tuple(result)

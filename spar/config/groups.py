@@ -58,7 +58,7 @@ class PromptGroup(Settings):
 
     panel = "Prompts"
 
-    prompts: str = setting("", flag="")
+    prompts: str = setting("", flag="", is_path=True)
     """A file (.jsonl, .json, .csv, .tsv, .parquet, .txt), a data set of the hub, or `-` for standard input;
     empty for the built-in nano-if prompts."""
     prompt_field: str = setting("", omit_default=True)
@@ -121,13 +121,13 @@ class ModelGroup(Settings):
 
     panel = "Models"
 
-    model: str = setting("")
+    model: str = setting("", is_path=True)
     """Hugging Face folder, hub name, GGUF file, or a name of `spar models list`; empty for the embedded model."""
-    actor_model: str = setting("")
+    actor_model: str = setting("", is_path=True)
     """Model of the actor, if not --model."""
-    judge_model: str = setting("")
+    judge_model: str = setting("", is_path=True)
     """Model of the judge, if not the refiner's."""
-    refiner_model: str = setting("")
+    refiner_model: str = setting("", is_path=True)
     """Model of the refiner, if not --model."""
 
 
@@ -146,7 +146,7 @@ class EngineGroup(Settings):
     """Maximum sequences that an in-process engine runs at once; 0 leaves it to the engine."""
     engine_args: dict[str, Any] = setting({}, flag="engine-arg", may_change=PLACEMENT)
     """Argument of the engine, passed on to vLLM unchanged. Repeatable."""
-    adapter: dict[Role, str] = setting({})
+    adapter: dict[Role, str] = setting({}, is_path=True)
     """LoRA adapter folder for all roles, or role=folder (vllm). Repeatable."""
     speculative_decoding: Literal["auto", "on", "off"] = setting("auto", stored_as="speculate")
     """n-gram speculative decoding (vllm): lower latency, lower throughput, and other samples for the same
@@ -198,7 +198,7 @@ class RunGroup(Settings):
     )
     """Stored trees to search again on resuming: changed, whose prompt has another content now; unanswered, where
     every attempt failed. Repeatable."""
-    response_cache: str = setting("", may_change=True, omit_default=True)
+    response_cache: str = setting("", may_change=True, is_path=True, omit_default=True)
     """File with replies of other runs, made if there is none: equal requests are answered from it. Seconds are then
     not those of the model."""
     seed: int | None = setting(0)
@@ -220,7 +220,7 @@ class SamplingGroup(Settings):
     """Votes. Paper and code: 0.7, 1.0, 2048."""
     refine: SamplingConfig = setting(SamplingConfig(temperature=0.7, top_p=1.0, max_tokens=3072))
     """Refinements. Paper and code: 0.7, 1.0, 3072."""
-    templates: str = setting("")
+    templates: str = setting("", is_path=True)
     """Folder with a judge.txt, refine.txt or another template to use instead of spar's."""
     chat_template_args: dict[str, Any] = setting({}, flag="chat-template-arg", omit_default=True)
     """Variable of the models' chat template, such as enable_thinking=false; sent to servers as
@@ -238,11 +238,11 @@ class BenchmarkGroup(Settings):
     """Benchmark, or a task of lm-eval."""
     benchmark_args: dict[str, Any] = setting({}, flag="benchmark-arg", omit_default=True)
     """Option of the benchmark. Repeatable."""
-    data: str = setting("", may_change=True)
+    data: str = setting("", may_change=True, is_path=True)
     """Folder with the benchmarks' data; empty for $SPAR_DATA or the cache."""
     data_digest: str = setting("", flag="")
     """Digest of the benchmark's data files, so that a run is not resumed on other examples."""
-    responses: str = setting("")
+    responses: str = setting("", is_path=True)
     """Score these responses instead of generating them: a file, a folder or a run directory."""
 
 
@@ -251,7 +251,7 @@ class GraderGroup(Settings):
 
     panel = "Grader"
 
-    grader_model: str = setting("")
+    grader_model: str = setting("", is_path=True)
     """Model of the grader, if not the judge's."""
     grader_url: tuple[str, ...] = setting((), may_change=True)
     """Server of the grader, if not the judge's. Repeatable."""

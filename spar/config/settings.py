@@ -83,7 +83,7 @@ class EvalConfig(NanoIfGroup, LmEvalGroup, LlmbarGroup, GraderGroup, BenchmarkGr
     """Settings of `spar eval`: one benchmark, and the search that answers it."""
 
     strategy: str = "greedy"
-    prompts: str = setting("", flag="prompts")
+    prompts: str = setting("", flag="prompts", is_path=True)
     """checkable, perplexity: a file of prompts or texts, or a data set of the hub."""
 
 

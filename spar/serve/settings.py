@@ -9,6 +9,7 @@ from typing import Any
 
 from spar.config import DecodeConfig, ServeGroup, load_serve
 from spar.errors import UsageError
+from spar.files import expand_home
 from spar.run.keywords import decode_config
 
 FOLDER = Path("runs/serve")
@@ -53,7 +54,7 @@ def server_settings(
         limit = max(serve.max_budget, config.budget)
         serve = serve.model_copy(update={"max_budget": limit})
     config = _within_limit(config, serve.max_budget, is_chosen=rest.get("budget") is not None)
-    folder = Path(out) if out is not None else FOLDER
+    folder = expand_home(Path(out)) if out is not None else FOLDER
     return ServerSettings(config, serve, folder if serve.record else None)
 
 

@@ -22,10 +22,10 @@ from spar.train.stage_spec import FolderSpec
 class BacktranslationSettings(Settings):
     """How the instructions of unlabelled texts are written."""
 
-    texts: str = ""
+    texts: str = setting("", is_path=True)
     """A file of texts (.txt with one a line, or rows with a field `text`); "" for texts of the program that writes nano-if's
     language, which answer tasks that nobody sees. `prompts_per_iteration` of them are used."""
-    seeds: str = ""
+    seeds: str = setting("", is_path=True)
     """A file of conversations that end with a reply (source: 3,200 of people); "" for prompts of nano-if with a text of the program."""
     num_seeds: int = Field(default=3_200, ge=1)
     """Seed conversations (source: 3,200)."""

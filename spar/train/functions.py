@@ -24,7 +24,7 @@ class FunctionSettings(Settings):
     writer: Literal["model", "program"] = "model"
     """Who writes functions and describes them again: the first model, or a program that stands in for a strong one and knows nano-if's
     instructions alone."""
-    instructions: str = ""
+    instructions: str = setting("", is_path=True)
     """A file of instructions, each of which asks for one thing that a program can check (.txt with one a line, or rows with a field
     `instruction`); "" for spar's own, of nano-if where a program writes."""
     num_instructions: int = Field(default=36, ge=1)

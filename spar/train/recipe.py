@@ -61,7 +61,7 @@ class TrainConfig(Settings):
     iterative: bool = True
     """False is the paper's ablation without iterative training: all prompts in one iteration, from the first
     models."""
-    prompts: str = ""
+    prompts: str = setting("", is_path=True)
     """A file of prompts or a data set of the hub; "" for those of `checkable`, else nano-if's training prompts."""
     prompt_field: str = setting("", omit_default=True)
     """Field of the rows of that file or data set that holds the prompt; "" for the names that docs/decode.md lists."""
@@ -119,7 +119,7 @@ class TrainConfig(Settings):
     right verdict."""
     max_judgement_characters: int | None = setting(None, omit_default=True, ge=1)
     """A pair whose chosen judgement is longer is left out; null for none."""
-    references: str = setting("", omit_default=True)
+    references: str = setting("", is_path=True, omit_default=True)
     """With `reference`: a file of replies with the fields `id` and `response`, for prompts without a reply of their own."""
     cut_drafts: bool = setting(True, omit_default=True)
     """Whether drafts that ended at their token limit take part in pairs (code: they do). Refined, such a draft still stops in
@@ -133,7 +133,7 @@ class TrainConfig(Settings):
     """Fewer pairs stop the loop before a model is trained. It may change whenever a loop is resumed."""
     max_pairs: int | None = Field(default=None, ge=1)
     """Most pairs, drawn by the seed; null for all (paper)."""
-    embedding_model: str = ""
+    embedding_model: str = setting("", is_path=True)
     """A sentence-transformers model that also measures the pairs; "" for none."""
     dpo: dict[str, Any] = Field(default_factory=dict, validate_default=True)
     """Fields of `spar.train.settings.DpoSettings`, the actor's training."""
@@ -147,7 +147,7 @@ class TrainConfig(Settings):
     """Whether the first models are evaluated as well."""
     benchmarks: tuple[EvalSpec, ...] = ()
     """The evaluations of each iteration's models."""
-    start: str = ""
+    start: str = setting("", is_path=True)
     """Folder of another loop to continue: its last models, its numbering, its position in the prompts."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of sampling, draws and training."""

@@ -89,7 +89,7 @@ class TrainerSettings(Settings):
     """Train every weight (paper), adapters, or adapters over a base in 4 bits."""
     lora: LoraSettings = LoraSettings()
     """The adapters of `lora` and `qlora`; they are merged into the final weights."""
-    deepspeed: str = ""
+    deepspeed: str = setting("", is_path=True)
     """A preset (zero1, zero2, zero3, zero2-offload, zero3-offload) or a DeepSpeed JSON file; "" trains
     without DeepSpeed (paper: ZeRO-3)."""
     device: Literal["auto", "cpu", "gpu"] = "auto"

@@ -33,6 +33,7 @@ from spar.models import folders
 from spar.models.cache import CachedModel, ModelSource
 from spar.record.evaluation import Metric, Results
 from spar.sanitize import printable
+from spar.store import read_trees
 from spar.types import Finding, Judgement, Node, SearchTree
 from tests.fakes import make_prompt
 from tests.strategies import any_text
@@ -193,6 +194,22 @@ def test_a_command_line_is_echoed_safely(
     assert stopped.value.code == 2
     assert "\\x1b" in shown.err
     assert all(c.isprintable() or c in "\n\t" for c in shown.err + shown.out)
+
+
+def test_a_tilde_behind_an_options_name_is_the_home_directory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """bash leaves `--out=~/run` as it is; a tilde elsewhere in a value is a character like any other."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--prompt=~ is a tilde", "--engine=fake", "--budget=1", "--out=~/run"]
+    monkeypatch.setattr(sys, "argv", ["spar", "decode", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        app.main()
+    assert stopped.value.code == 0, capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+    (tree,) = read_trees(tmp_path / "run")
+    assert tree.prompt.messages[-1].content == "~ is a tilde"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

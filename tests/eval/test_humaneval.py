@@ -93,6 +93,16 @@ REPLIES = {
     "a stripped loop": "for x in n:\n        return 4 * x\n    return 0",
     "a loop from the margin": "for x in n:\n    return 4 * x\nreturn 0",
     "one line": "return 4 * n[0]",
+    "a constant before": "TIMES = 4\n\ndef four(n):\n    return TIMES * n[0]\n",
+    "constants behind a sentence": "Here it is:\n\nTIMES: int = 4\nONCE = [\n    1,\n]\n\ndef four(n):\n    return TIMES * n[0] * ONCE[0]\n\nDone.",
+    "a constant behind a sentence like one": "Note: let n = 4.\nTIMES = 4\n\ndef four(n):\n    return TIMES * n[0]\n",
+    "a sentence like a constant": f"Result = as follows:\n\ndef four(n):\n{BODY}",
+    "the body, then a sentence": f"{BODY}\nThis adds twice.",
+    "the stripped body, then sentences": f"{BODY.strip()}\n\nThis adds.\nfour([3]) is 12.",
+    "a sentence, then the body": f"The body:\n\n{BODY}",
+    "the body between sentences": f"The body:\n\n{BODY}\nThis adds twice.",
+    "a quoted block": textwrap.indent(f"```python\ndef four(n):\n{BODY}```", "> ", lambda _: True),
+    "a quoted function": textwrap.indent(f"def four(n):\n{BODY}", "> "),
     "Windows line ends": f"```python\ndef four(n):\n{BODY}```".replace("\n", "\r\n"),
 }
 

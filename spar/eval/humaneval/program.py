@@ -3,20 +3,22 @@
 A chat model answers with a code block, a base model completes the prompt; both forms are accepted from either.
 The rules:
 
-1. the last code block that defines the function, else the last block, else the whole text;
+1. the last code block that defines the function, else the last block, else the whole text, all without a `>` that
+   quotes every line;
 2. of a text without blocks, the lines from the first line of code to the last;
 3. code that does not define the function is its body and is appended to the prompt.
 
 A whole function is appended to the part of the prompt before the function (imports, helpers of the tests).
 Replies are handled as text and never run here. A body whose indentation is ambiguous has several readings, of
 which the child process runs the first that compiles; and so has a text without blocks, where a line such as
-"Explanation (short): it adds." may be a sentence or a call.
+"Explanation (short): it adds." may be a sentence or a call, and one such as "LIMIT = 10" before the function a constant.
 """
 
 from __future__ import annotations
 
 import re
 import textwrap
+from itertools import chain
 
 INDENT = "    "
 
@@ -32,17 +34,24 @@ _CONTINUES = re.compile(
     rf"|(?:else|try|finally|except):|[\])}}]|{_AMBIGUOUS})"
 )
 """An unindented line that is code or may be, not a sentence such as "Note: it adds."."""
+_CONSTANT = re.compile(r"^[A-Za-z_]\w*(?: ?:[^=]*)? ?=(?!=)")
+_QUOTE = re.compile(r"^ {0,3}> ?", re.M)
 _MAX_CUTS = 16
 """Most lines that may be sentences before which a text without blocks is cut."""
 
 
 def solutions(prompt: str, response: str, entry_point: str) -> list[str]:
     """Readings of a reply as a module that defines the function."""
+    response = _unquoted(response)
     code = extract(response, entry_point)
+    in_block = _BLOCK.search(response) is not None
     if defines(code, entry_point):
-        modules = [code] if _BLOCK.search(response) else _less_sentences(code, entry_point)
+        above = [] if in_block else _constants_above(response, code)
+        codes = [f"{constants}\n{code}" for constants in above] + [code]
+        modules = codes if in_block else chain(*(_less_sentences(c, entry_point) for c in codes))
         return [f"{preamble(prompt, entry_point)}\n{module}" for module in modules]
-    return [f"{prompt.rstrip()}\n{body}" for body in bodies(code)]
+    texts = [code] if in_block else [code, *_bodies_among_sentences(code)]
+    return [f"{prompt.rstrip()}\n{body}" for text in texts for body in bodies(text)]
 
 
 def extract(response: str, entry_point: str) -> str:
@@ -89,6 +98,37 @@ def _unfenced(text: str) -> str:
             break
         end = number + 1
     return "\n".join(lines[first:end])
+
+
+def _unquoted(response: str) -> str:
+    """The reply without Markdown's sign of a quotation, where each of its lines has one."""
+    lines = [line for line in response.split("\n") if line.strip()]
+    quoted = bool(lines) and all(_QUOTE.match(line) for line in lines)
+    return _QUOTE.sub("", response) if quoted else response
+
+
+def _constants_above(text: str, code: str) -> list[str]:
+    """The lines from each one that may be a constant to the code in a text, the longest first, none of them surely a sentence."""
+    lines = text[: text.index(code)].rstrip("\n").split("\n")
+    starts: list[int] = []
+    for number in range(len(lines) - 1, -1, -1):
+        line = lines[number]
+        is_constant = _CONSTANT.match(line) is not None
+        if line[:1].strip() and not (is_constant or _CONTINUES.match(line)):
+            break
+        if is_constant:
+            starts.append(number)
+    return ["\n".join(lines[start:]) for start in reversed(starts[:_MAX_CUTS])]
+
+
+def _bodies_among_sentences(text: str) -> list[str]:
+    """What may be the body in a text without blocks: cut before lines at the margin, then from its first indented line on."""
+    lines = text.strip("\n").split("\n")
+    margin = [i for i, line in enumerate(lines) if i and line[:1].strip()]
+    cut = ["\n".join(lines[:i]) for i in reversed(margin[:_MAX_CUTS])]
+    indented = next((i for i, line in enumerate(lines) if line.strip() and line[:1].isspace()), 0)
+    ends = [i for i in margin if i > indented]
+    return [*cut, *("\n".join(lines[indented:end]) for end in (*ends[:1], None) if indented)]
 
 
 def _less_sentences(code: str, entry_point: str) -> list[str]:

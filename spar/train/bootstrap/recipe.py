@@ -62,11 +62,11 @@ STAGE_SETTINGS: Mapping[str, tuple[str, ...]] = {
 class BootstrapConfig(Settings):
     """Settings of `spar bootstrap`."""
 
-    prompts: str = ""
+    prompts: str = setting("", is_path=True)
     """A file of prompts or a data set of the hub; "" for nano-if's training prompts of seed 1, which `spar train` does not use."""
     prompt_field: str = setting("", omit_default=True)
     """Field of the rows of these files or data sets that holds the prompt; "" for the names that docs/decode.md lists."""
-    refiner_prompts: str = ""
+    refiner_prompts: str = setting("", is_path=True)
     """A file of prompts for the refiner; "" for those of `prompts` after the actor's, where there are enough."""
     num_actor_prompts: int = Field(default=8000, ge=1)
     """Prompts that the teacher answers (paper: 8k)."""
