@@ -99,6 +99,9 @@ def test_every_format_has_the_same_rows(tmp_path: Path, name: str, content: str 
         ("a.jsonl.gz", b"no gzip", "cannot read"),
         ("a.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 99, mtime=0)[:-9], "cannot read"),
         ("a.csv", b"a,a\n1,2\n", 'a.csv:1: the header ["a", "a"]'),
+        ("a.csv", b"sep=;\na;\n1;2\n", 'a.csv:2: the header ["a", ""]'),
+        ("a.csv", b"sep=;\na;b\n1;2\n3\n", "a.csv:4: 1 cells; accepted: 2, as the header has"),
+        ("a.csv", b",,a\n0,1,2\n", 'a.csv:1: the header ["", "", "a"]'),
         ("a.csv", b'a,b\n"1\n2",3\n4\n', "a.csv:4: 1 cells; accepted: 2, as the header has"),
         ("a.csv", b'a\n"1', "a.csv:2: not a record"),
         ("a.parquet", b"PAR1", "cannot read"),
@@ -116,6 +119,22 @@ def test_what_cannot_be_read_is_one_line(
     assert words in mistake(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        ',prompt,n\n0,Hi,5\n1,"a;b;c",\n',  # pandas, with its index
+        "sep=,\r\nprompt,n\r\nHi,5\r\na;b;c,\r\n",  # Excel
+        '\ufeff"sep=|"\nprompt|n\nHi|5\na;b;c|\n',
+        "sep=\t\nprompt\tn\nHi\t5\na;b;c\t\n",
+    ],
+    ids=["pandas", "Excel", "bar", "tab"],
+)
+def test_tables_as_programs_write_them(tmp_path: Path, content: str) -> None:
+    """An index without a name is no field, and a line that names the delimiter is no row."""
+    (tmp_path / "a.csv").write_bytes(content.encode())
+    assert values(tmp_path / "a.csv") == [{"prompt": "Hi", "n": "5"}, {"prompt": "a;b;c"}]
+
+
 def test_a_format_may_be_passed_for_other_suffixes(tmp_path: Path) -> None:
     """A file whose name says nothing is read as its caller says."""
     path = tmp_path / "answers.out"
@@ -126,11 +145,13 @@ def test_a_format_may_be_passed_for_other_suffixes(tmp_path: Path) -> None:
 def test_columns_become_json(tmp_path: Path) -> None:
     """Nulls are absent, numbers that JSON lacks are null, dates are text, bytes are refused."""
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    from datetime import date
+    from datetime import date, timedelta
 
     row = {"a": None, "b": float("nan"), "c": date(2026, 1, 2), "d": [{"e": None}]}
+    row["f"] = timedelta(seconds=90)
     pq.write_table(pa.Table.from_pylist([row]), tmp_path / "a.parquet")
-    assert values(tmp_path / "a.parquet") == [{"b": None, "c": "2026-01-02", "d": [{"e": None}]}]
+    expected = {"b": None, "c": "2026-01-02", "d": [{"e": None}], "f": "0:01:30"}
+    assert values(tmp_path / "a.parquet") == [expected]
     pq.write_table(pa.Table.from_pylist([{"image": b"GIF"}]), tmp_path / "b.parquet")
     assert "row 1: 'image' is a bytes" in mistake(tmp_path / "b.parquet")
 

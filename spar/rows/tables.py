@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import date, time
+from datetime import date, time, timedelta
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
@@ -15,30 +16,42 @@ from spar.errors import MissingExtra, UsageError
 from spar.rows.lines import BYTE_ORDER_MARK, MAX_LINE, line_text, lines_of, reading
 from spar.rows.row import Row, error_line, reject, shown
 
+_EXCEL_DELIMITER = re.compile(r'"?sep=(?P<delimiter>[,;|\t])"?[\r\n]*', re.IGNORECASE)
+
 
 def separated_rows(path: Path, delimiters: str, limit: int | None) -> Iterator[Row]:
-    """The records of a CSV or TSV file, which may have line ends inside quotation marks."""
+    """The records of a CSV or TSV file, which may have line ends inside quotation marks.
+
+    Excel's first line `sep=;` names the delimiter. A first column without a name is left out: pandas writes a table's index so.
+    """
     source = str(path)
     csv.field_size_limit(MAX_LINE)
     with reading(path, source) as stream:
         numbered = lines_of(stream, source, limit)
         lines = (line_text(data, f"{source}:{number}") for number, data in numbered)
         header = next(lines, "").removeprefix(BYTE_ORDER_MARK)
+        above = 0
+        if told := _EXCEL_DELIMITER.fullmatch(header):
+            header, delimiters, above = next(lines, ""), told["delimiter"], 1
         delimiter = max(delimiters, key=header.count)
         reader = csv.reader(chain([header], lines), delimiter=delimiter, strict=True)
-        line = 1
+        line = 1 + above
         try:
             names = [name.strip() for name in next(reader, [])]
-            if "" in names or len({*names}) < len(names):
-                reject(f"{source}:1", f"the header {shown(names)}", "a name for each column, once")
-            line = reader.line_num + 1
+            is_indexed = len(names) > 1 and not names[0]
+            if "" in names[is_indexed:] or len({*names}) < len(names):
+                reject(
+                    f"{source}:{line}", f"the header {shown(names)}", "a name for each column, once"
+                )
+            line = reader.line_num + 1 + above
             for cells in reader:
-                where, line = f"{source}:{line}", reader.line_num + 1
+                where, line = f"{source}:{line}", reader.line_num + 1 + above
                 if not any(cell.strip() for cell in cells):
                     continue
                 if len(cells) != len(names):
                     reject(where, f"{len(cells)} cells", f"{len(names)}, as the header has")
-                values = {name: cell for name, cell in zip(names, cells, strict=True) if cell}
+                pairs = list(zip(names, cells, strict=True))[is_indexed:]
+                values = {name: cell for name, cell in pairs if cell}
                 yield Row(where, int(where.rpartition(":")[2]), values)
         except csv.Error as error:
             reject(
@@ -76,7 +89,7 @@ def _plain(value: Any, name: str, where: str) -> Any:
         return {str(key): _plain(inner, name, where) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(inner, name, where) for inner in value]
-    if isinstance(value, date | time | Decimal):
+    if isinstance(value, date | time | timedelta | Decimal):
         return str(value)
     if value is not None and not isinstance(value, bool | int | str):
         reject(where, f"{name!r} is a {type(value).__name__}", "text, numbers, lists and objects")

@@ -97,6 +97,14 @@ def batch(id_: str, body: Any, status: int = 200) -> dict[str, Any]:
     return {"id": f"batch_req_{id_}", "custom_id": id_, "response": response, "error": None}
 
 
+def output(*texts: str) -> dict[str, Any]:
+    """A response of OpenAI's Responses API, with reasoning before its message."""
+    content = [{"type": "output_text", "text": text, "annotations": []} for text in texts]
+    message = [{"type": "message", "role": "assistant", "content": content}] if texts else []
+    thought = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm."}]}
+    return {"object": "response", "status": "completed", "output": [thought, *message]}
+
+
 def turns(example: Prompt, role: str, content: str) -> list[dict[str, Any]]:
     """A conversation that ends with the reply `r`: OpenAI's with content parts, or ShareGPT's."""
     names = ("developer", "user", "assistant") if role == "role" else ("system", "human", "gpt")
@@ -116,6 +124,8 @@ PARTS = [{"type": "reasoning", "text": "hm"}, {"type": "text", "text": "c"}]
         ([batch("1", chat("a")), batch("x/3", chat("c"))], ["a", "c"]),
         ([batch("1", {"error": "no"}, 500), batch("x/3", chat(PARTS))], [None, "c"]),
         ([batch("1", chat(None)), {"custom_id": "x/3", "response": None, "error": {}}], [None] * 2),
+        ([batch("1", output("a", "b")), batch("x/3", output())], ["ab", None]),
+        ([{"id": p.id, "choices": [{"turns": ["t"]}]} for p in EXAMPLES], ["t", "t"]),
         ([{"key": "1", **chat("a")}, {"id": "x/3", "choices": [{"text": "c"}]}], ["a", "c"]),
         ([{"custom_id": "1", "response": chat("a")}, batch("x/3", chat(""))], ["a", ""]),
         (
@@ -133,6 +143,8 @@ PARTS = [{"type": "reasoning", "text": "hm"}, {"type": "text", "text": "c"}]
         "batch",
         "failed",
         "null",
+        "Responses API",
+        "FastChat",
         "chat",
         "without body",
         "followbench",

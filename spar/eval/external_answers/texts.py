@@ -2,6 +2,8 @@
 
 {"response": "..."}    {"outputs": ["...", "..."]}    {"resps": [["..."]]}    {"choices": [...]}
 {"response": {"status_code": 200, "body": {"choices": [{"message": {"content": "..."}}]}}}
+{"response": {"body": {"output": [{"type": "message", "content": [{"type": "output_text", "text": "..."}]}]}}}
+{"choices": [{"turns": ["..."]}]}
 {"messages": [..., {"role": "assistant", "content": "..."}]}
 """
 
@@ -121,7 +123,18 @@ def _batch_texts(response: Mapping[str, Any], where: str) -> list[str | None]:
     body = response.get("body", response)
     if response.get("status_code", 200) != 200 or not isinstance(body, Mapping):
         return [None]
+    if CHOICES not in body and isinstance(body.get("output"), list):  # of the Responses API
+        return [_text_of_output(body["output"], where)]
     return _texts_of(body.get(CHOICES), where)
+
+
+def _text_of_output(items: Sequence[Any], where: str) -> str | None:
+    """The text of the messages among the items of a Responses API's output, None where there is none."""
+    messages = [
+        item for item in items if isinstance(item, Mapping) and item.get("type") == "message"
+    ]
+    texts = _texts_of([{"message": message} for message in messages], where)
+    return "".join(text or "" for text in texts) or None
 
 
 def _texts_of(choices: Any, where: str) -> list[str | None]:
@@ -132,6 +145,10 @@ def _texts_of(choices: Any, where: str) -> list[str | None]:
     for choice in choices:
         message = choice.get("message")
         value = message.get("content") if isinstance(message, Mapping) else choice.get("text")
+        if isinstance(turns := choice.get("turns"), list):  # FastChat's
+            if len(turns) != 1:
+                reject(where, f"a choice with {len(turns)} turns", "one, the reply to the prompt")
+            value = turns[0]
         if isinstance(value, list):  # parts; those of reasoning are left out
             parts = [part for part in value if isinstance(part, Mapping)]
             pieces: list[Any] = [
