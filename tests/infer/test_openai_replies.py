@@ -19,7 +19,7 @@ from spar.infer.engines.openai.errors import (
     reduced_max_tokens,
     retry_after_seconds,
 )
-from spar.infer.engines.openai.learning import learn_from_error
+from spar.infer.engines.openai.learning import learn_from_error, learn_from_probe
 from spar.infer.engines.openai.model_lists import read_models
 from spar.infer.engines.openai.replies import (
     Capabilities,
@@ -285,10 +285,61 @@ def test_other_errors_change_nothing(message: str) -> None:
     assert not capabilities.unsupported
 
 
-def test_the_limit_on_logprobs_is_learned() -> None:
+@pytest.mark.parametrize(
+    ("message", "limit"),
+    [
+        (
+            "Invalid max_tokens value, the valid range of max_tokens is [1, 8192]",
+            8192,
+        ),  # DeepSeek's
+        ("Range of max_tokens should be [1, 8192]", 8192),  # DashScope's
+        ("max_tokens must be between 16 and 8192", 8192),
+        ("max_tokens: expected 1 <= max_tokens <= 8,192", 8192),
+        ("max_tokens is out of the range 1-8192", 8192),
+        (
+            "max_tokens is too large: 16384. This model supports at most 8192 completion tokens",
+            8192,
+        ),
+        ("Input validation error: `max_new_tokens` must be <= 8192. Given: 16384", 8192),  # TGI's
+        ("max_tokens 1 is too small", 0),
+        ("max_tokens must be at least 1", 0),
+        ("max_tokens: expected a value >= 16", 0),
+        ("the valid range of max_tokens is [1, 16384]", 0),
+        ("the range of n is [1, 8]", 0),
+    ],
+)
+def test_the_limit_on_replies_is_learned(message: str, limit: int) -> None:
+    """From the upper bound that a message names, never from a lower one or from the field's own name."""
+    capabilities = Capabilities()
+    error = ErrorResponse(400, message)
+    assert bool(learn_from_probe(capabilities, error, {"max_tokens": 16384})) is bool(limit)
+    assert capabilities.max_reply_tokens == limit
+
+
+@pytest.mark.parametrize(
+    ("temperature", "top_p", "omits"), [(0.0, 0.9, True), (0.7, 1.0, True), (0.7, 0.9, False)]
+)
+@pytest.mark.parametrize("ending", ["cannot both be specified", "are not supported together"])
+def test_of_temperature_and_top_p_the_one_without_effect_is_left_out(
+    temperature: float, top_p: float, omits: bool, ending: str
+) -> None:
+    """As Anthropic's newer models demand; where both have an effect, neither goes without being asked for."""
+    capabilities = Capabilities()
+    error = ErrorResponse(400, f"`temperature` and `top_p` {ending} for this model.")
+    body = {"temperature": temperature, "top_p": top_p}
+    assert bool(learn_from_error(capabilities, error, body)) is omits
+    assert capabilities.omits_idle_top_p is omits
+    assert not capabilities.min_temperature and not capabilities.unsupported
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["top_logprobs must be less than or equal to 5", "top_logprobs must be between 0 and 5"],
+)
+def test_the_limit_on_logprobs_is_learned(message: str) -> None:
     """From the message."""
     capabilities = Capabilities()
-    error = ErrorResponse(400, "top_logprobs must be less than or equal to 5")
+    error = ErrorResponse(400, message)
     assert learn_from_error(capabilities, error, {"logprobs": True, "top_logprobs": 20})
     assert (capabilities.max_top_logprobs, capabilities.unsupported) == (5, set())
 

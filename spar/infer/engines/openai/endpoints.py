@@ -86,7 +86,8 @@ def request_body(
 ) -> dict[str, Any]:
     """The body of a request for `n` samples."""
     sampling = request.sampling
-    omits_top_p = sampling.top_p == 1 and capabilities.omits_full_top_p
+    is_idle = sampling.top_p == 1 or sampling.temperature == 0
+    omits_top_p = is_idle and capabilities.omits_idle_top_p
     body: dict[str, Any] = {
         "model": model,
         **_prompt_field(request, capabilities),

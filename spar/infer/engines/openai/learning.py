@@ -23,10 +23,20 @@ _SEVERAL_CHOICES = re.compile(
     r"|\bbest_of\b",  # what the servers of TGI call it
     re.IGNORECASE,
 )
-_AT_MOST = re.compile(
-    r"(?:max(?:imum)?(?: allowed)?|at most|less than or equal to|<=|between [01] and)\D{0,12}(\d+)",
+_NUMBER = r"(\d{1,3}(?:,\d{3})+|\d+)"
+_RANGE = re.compile(
+    rf"[\[(]\s*\d+\s*,\s*{_NUMBER}\s*[\])]"
+    rf"|\b(?:between|from|range)\b\D{{0,12}}?\d+\s*(?:and|to|-|–|,|\.\.+)\s*{_NUMBER}",
     re.IGNORECASE,
 )
+_AT_MOST = re.compile(
+    rf"(?:max(?:imum)?(?: allowed)?|at most|not exceed|less than or equal to|<=)\D{{0,12}}{_NUMBER}",
+    re.IGNORECASE,
+)
+_TOKEN_LIMITS = ("max_tokens", "max_completion_tokens", "max_new_tokens")
+"""Names of the limit on a reply's tokens; the last one is what the servers of TGI call it."""
+_TOKEN_LIMIT = re.compile(rf"\b(?:{'|'.join(_TOKEN_LIMITS)})\b")
+_BOTH = re.compile(r"\bboth\b|\bonly one\b|\bone of\b|\btogether\b", re.IGNORECASE)
 _UNSUPPORTED = re.compile(
     r"unsupported|not support|only the default|not permitted|unrecognized", re.IGNORECASE
 )
@@ -81,6 +91,8 @@ def learn_from_error(
 
     Returns a note on what is done instead; "" if nothing was learned.
     """
+    if _is_conflict(error):
+        return _omit_top_p(capabilities) if _keeps_every_token(body) else ""
     value = _learn_from_value(capabilities, error, body)
     if value:
         return value
@@ -93,9 +105,9 @@ def learn_from_error(
         capabilities.max_tokens_field = "max_completion_tokens"
         return "requires max_completion_tokens in place of max_tokens"
     if "top_logprobs" in body and is_about(error, "top_logprobs"):
-        limit = _AT_MOST.search(error.message)
-        if limit and 0 < int(limit[1]) < integer_field(body, "top_logprobs"):
-            capabilities.max_top_logprobs = int(limit[1])
+        limit = _upper_bound(error)
+        if 0 < limit < integer_field(body, "top_logprobs"):
+            capabilities.max_top_logprobs = limit
             return f"returns at most {capabilities.max_top_logprobs} log-probabilities per token"
     if "echo" in body and (is_about(error, "echo") or is_about(error, "logprobs")):
         return capabilities.mark_unsupported("echo")
@@ -124,7 +136,7 @@ def simpler_bodies(
         if names[0] in body:
             rest = {name: value for name, value in body.items() if name not in names}
             yield rest, partial(capabilities.mark_unsupported, names[0])
-    if body.get("top_p") == 1:
+    if _keeps_every_token(body):
         rest = {name: value for name, value in body.items() if name != "top_p"}
         yield rest, partial(_omit_top_p, capabilities)
     if body.get("temperature") == 0:
@@ -168,20 +180,38 @@ def _learn_token_limit(
 ) -> str:
     """As `learn_from_error`, for a limit on replies: with a harmless prompt, it is the prompt's length no more."""
     name = "max_tokens" if "max_tokens" in body else "max_completion_tokens"
-    limit = _AT_MOST.search(error.message)
-    if (
-        limit is None
-        or not is_about(error, name)
-        or not 0 < int(limit[1]) < integer_field(body, name)
-    ):
+    limit = _upper_bound(error)
+    is_named = any(is_about(error, each) for each in (name, *_TOKEN_LIMITS))
+    if not is_named or not 0 < limit < integer_field(body, name):
         return ""
-    capabilities.max_reply_tokens = int(limit[1])
+    capabilities.max_reply_tokens = limit
     return f"writes at most {capabilities.max_reply_tokens} tokens a reply"
 
 
+def _upper_bound(error: ErrorResponse) -> int:
+    """The largest value that a message allows, 0 if it names none: of a range its end, and no number for its field's `max_`."""
+    text = _TOKEN_LIMIT.sub(" ", error.message)
+    match = _RANGE.search(text) or _AT_MOST.search(text)
+    return int(str(match[match.lastindex or 0]).replace(",", "")) if match else 0
+
+
+def _is_conflict(error: ErrorResponse) -> bool:
+    """Whether temperature and top_p are refused beside each other, each of which would be accepted alone."""
+    names_both = is_about(error, "temperature") and is_about(error, "top_p")
+    return names_both and _BOTH.search(error.message) is not None
+
+
+def _keeps_every_token(body: Mapping[str, Any]) -> bool:
+    """Whether top_p changes nothing: it is 1, or the reply is greedy."""
+    top_p, temperature = body.get("top_p"), body.get("temperature")
+    return top_p == 1 or (top_p is not None and temperature in (0, _GREEDY_TEMPERATURE))
+
+
 def _omit_top_p(capabilities: Capabilities) -> str:
-    capabilities.omits_full_top_p = True
-    return "refuses top_p 1.0, which keeps every token; it is left out"
+    capabilities.omits_idle_top_p = True
+    return (
+        "refuses this top_p; it is left out where it changes nothing, at 1.0 and at temperature 0"
+    )
 
 
 def _raise_temperature(capabilities: Capabilities) -> str:

@@ -93,8 +93,8 @@ class Capabilities:
     """Lowest temperature that it accepts; greedy requests are sent with it."""
     max_seed: int = 2**63 - 1
     """Largest seed that it accepts, a power of two less one; the last bits of larger ones are sent."""
-    omits_full_top_p: bool = False
-    """Whether it refuses top_p 1.0, so that this is left out."""
+    omits_idle_top_p: bool = False
+    """Whether top_p is left out where it changes nothing, at 1.0 or temperature 0, since the server refuses it there."""
     samples: SampleCheck = field(default_factory=SampleCheck)
     """Whether the samples of one request are samples."""
     adaptations: Adaptations = Adaptations()
