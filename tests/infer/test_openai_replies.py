@@ -123,6 +123,7 @@ def test_replies_without_thinking_outweigh_one_that_looks_like_it() -> None:
         (reply_of(choice("a"), choice("b", 1), choice("c", 2)), "wrong number"),
         (json.dumps({"choices": [1, 2]}).encode(), "without a message"),
         (reply_of(choice("a"), choice("b", 1, "abort")), "aborted"),
+        (reply_of(choice("a"), choice("b", 1, "insufficient_system_resource")), "aborted"),
     ],
 )
 def test_invalid_replies_say_what_is_wrong(content: bytes, reason: str) -> None:
@@ -135,6 +136,32 @@ def test_one_choice_of_several_is_missing_support_for_n() -> None:
     """A server that ignores `n` is not faulty."""
     with pytest.raises(TooFewChoices):
         read_reply(reply_of(choice("a")), ASKED, 2, 20)
+
+
+@pytest.mark.parametrize(
+    ("total", "details", "completion"),
+    [
+        (135, {"reasoning_tokens": 94}, 103),  # xAI
+        (135, None, 103),  # Gemini
+        (135, {"reasoning_tokens": None}, 103),
+        (
+            135,
+            {"reasoning_tokens": 5},
+            9,
+        ),  # these are among the nine; what else is in the total is not known
+        (41, {"reasoning_tokens": 5}, 9),
+        (30, None, 9),
+        ("many", None, 9),
+    ],
+)
+def test_reasoning_that_only_the_total_counts_is_the_replys(
+    total: Any, details: Any, completion: int
+) -> None:
+    """Where the total has more tokens than prompt and reply, by as many as were reasoning if that is said."""
+    usage = {"prompt_tokens": 32, "completion_tokens": 9, "total_tokens": total}
+    body = reply_of(choice("a"), **usage, completion_tokens_details=details)
+    (reply,) = read_reply(body, ASKED, 1, 20)
+    assert (reply.prompt_tokens, reply.completion_tokens) == (32, completion)
 
 
 def test_choices_are_ordered_by_index() -> None:

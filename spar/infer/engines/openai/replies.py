@@ -4,8 +4,9 @@ Where the API leaves something open, this module decides. The tokens of a reply 
 split so that they add up to the server's total: a choice cut off by the token limit has exactly that many,
 one with log-probabilities has as many as these, and the rest is shared by length of text. Each choice
 counts the whole prompt, as it would in a request of its own. If the server reports its prefix cache, the
-first choice has the reported number of cached tokens and the others have their whole prompt cached. If it
-reports no usage, a token is assumed to have four characters.
+first choice has the reported number of cached tokens and the others have their whole prompt cached. Tokens of
+reasoning that only the total of prompt and reply counts are the reply's. If it reports no usage, a token is assumed
+to have four characters.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ _MIN_TOKENS_PER_WORD = 0.75
 _CHARACTERS_PER_TOKEN = 4
 _MAX_CHARACTERS, _MAX_CHARACTERS_PER_TOKEN = 65_536, 256
 """Longest text of a choice: the longest tokens of vocabularies are runs of some 128 spaces."""
-_ABORTED = ("abort", "error")
+_ABORTED = ("abort", "error", "insufficient_system_resource")
+"""Reasons that a reply ended without being whole; the last is DeepSeek's."""
 _MAX_START = 60
 """Bytes of a body that is no JSON, such as a web page, that a message shows."""
 
@@ -294,6 +296,7 @@ def _read_usage(
     usage = body.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     prompt, total = as_count(usage.get("prompt_tokens")), as_count(usage.get("completion_tokens"))
+    total = _with_reasoning(usage, prompt, total)
     if prompt is None:
         prompt = _estimate_tokens(sum(len(message.content) for message in request.messages))
     else:
@@ -303,6 +306,16 @@ def _read_usage(
     details = usage.get("prompt_tokens_details")
     cached = as_count(details.get("cached_tokens")) if isinstance(details, dict) else None
     return prompt, None if cached is None else min(cached, prompt), total
+
+
+def _with_reasoning(usage: Mapping[str, Any], prompt: int | None, total: int | None) -> int | None:
+    """Completion tokens with those of reasoning, which some servers (xAI, Gemini) count in `total_tokens` alone."""
+    both, details = as_count(usage.get("total_tokens")), usage.get("completion_tokens_details")
+    if both is None or prompt is None or total is None or both - prompt <= total:
+        return total
+    details = details if isinstance(details, dict) else {}
+    reasoning = as_count(details.get("reasoning_tokens"))
+    return both - prompt if reasoning in (None, both - prompt - total) else total
 
 
 def _estimate_tokens(num_chars: int) -> int:
