@@ -57,7 +57,7 @@ async def test_missing_support_for_n_is_learned_once(script: Script) -> None:
     assert [reply.text for reply in first] == ["asked 10", "asked 11", "asked 12"]
     assert len(server.seen) == 1 + 3 + 3
     assert sum("n" in seen.body for seen in server.seen) <= 1
-    assert [line for line in notes if "one choice" in line] == notes
+    assert [line for line in notes if "fewer choices" in line] == notes
     assert len(notes) == 1
 
 

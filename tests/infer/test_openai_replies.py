@@ -132,10 +132,11 @@ def test_invalid_replies_say_what_is_wrong(content: bytes, reason: str) -> None:
         read_reply(content, ASKED, 2, 20)
 
 
-def test_one_choice_of_several_is_missing_support_for_n() -> None:
-    """A server that ignores `n` is not faulty."""
+@pytest.mark.parametrize("num_choices", [1, 4])
+def test_fewer_choices_than_asked_for_are_missing_support_for_n(num_choices: int) -> None:
+    """A server that ignores `n`, or has a limit on it, is not faulty."""
     with pytest.raises(TooFewChoices):
-        read_reply(reply_of(choice("a")), ASKED, 2, 20)
+        read_reply(reply_of(*(choice("a", i) for i in range(num_choices))), ASKED, 5, 20)
 
 
 @pytest.mark.parametrize(

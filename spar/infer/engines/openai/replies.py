@@ -37,7 +37,7 @@ from spar.infer.engines.stops import find_stop
 from spar.thinking import Answer, has_thinking, read_answer, starts_inside
 
 UNSUPPORTED_NOTES = {
-    "n": "returns one choice per request; votes are sent as single requests",
+    "n": "returns fewer choices than requested; votes are sent as single requests",
     "seed": "does not support seeds; its replies will differ from run to run",
     "logprobs": "returns no log-probabilities",
     "temperature": "does not accept a temperature; it samples at its own",
@@ -69,7 +69,7 @@ _MAX_START = 60
 
 
 class TooFewChoices(Exception):
-    """One choice where several were requested: the server ignores `n`."""
+    """Fewer choices than were requested: the server ignores `n`, or has a limit on it."""
 
 
 class MissingLogprobs(Exception):
@@ -252,7 +252,7 @@ def _read_choices(body: Any, n: int) -> list[Mapping[str, Any]]:
     choices = body.get("choices") if isinstance(body, dict) else None
     if not isinstance(choices, list) or not choices:
         raise no_choices(body)
-    if len(choices) == 1 and n > 1:
+    if len(choices) < n:
         raise TooFewChoices
     if len(choices) != n:
         raise InvalidReply("wrong number of choices", f" ({len(choices)}, expected {n})")
