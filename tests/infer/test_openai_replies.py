@@ -202,9 +202,30 @@ OPENAI_LONG = (
 )
 
 
+TGI_LONG = (
+    "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 3000 `inputs` tokens "
+    "and 2048 `max_new_tokens`"
+)
+SGLANG_LONG = (
+    "Requested token count exceeds the model's maximum context length of 4096 tokens. You requested a total of {} "
+    "tokens: 3000 tokens from the input messages and {} tokens for the completion."
+)
+
+
 @pytest.mark.parametrize(
     ("message", "max_tokens", "reduced"),
     [
+        (TGI_LONG, 2048, 1096),
+        ("`inputs` must have less than 4096 tokens. Given: 5000", 2048, 0),
+        (SGLANG_LONG.format(5048, 2048), 2048, 1096),
+        (SGLANG_LONG.format(4096, 1096), 1096, 1095),  # the last token must stay free
+        (SGLANG_LONG.format(4095, 1095), 1095, 0),
+        (
+            "The input (5000 tokens) is longer than the model's context length (4096 tokens).",
+            2048,
+            0,
+        ),
+        ("Input is too long for requested model.", 8, 0),
         (VLLM_LONG, 100, 0),
         (OPENAI_LONG, 4000, 3897),
         ("maximum context length is 100 tokens. Your prompt contains 100 input tokens", 9, 0),

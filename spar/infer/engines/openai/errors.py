@@ -22,20 +22,25 @@ _MAX_SHOWN = 300
 _MIN_HALVED_TOKENS = 16
 _TOO_LONG = re.compile(
     r"context_length_exceeded|exceed_context_size|maximum context length|context (length|window|size)"
-    r"|max_model_len|max_total_tokens|prompt is too long|reduce the length|too many (input )?tokens"
-    r"|(prompt|input|tokens?)\b.{0,60}\blonger than",
+    r"|max_model_len|max_total_tokens|(prompt|input) is too long|reduce the length|too many (input )?tokens"
+    r"|(prompt|input|tokens?)\b.{0,60}\blonger than"
+    r"|\binputs`? (tokens \+|must have less than \d+ tokens)",  # TGI
     re.IGNORECASE,
 )
 CONTEXT_LENGTH = re.compile(
-    r"(?:maximum context length (?:is|of)|max_model_len=|max_total_tokens=|context length \(?)\s*(\d+)",
+    r"(?:maximum context length (?:is|of)|max_model_len=|max_total_tokens=|context length \(?"
+    r"|tokens \+ `?max_new_tokens`? must be <=)\s*(\d+)",
     re.IGNORECASE,
 )
 _PROMPT_LENGTH = re.compile(
-    r"(?:contains|has|resulted in)\s+(?P<bound>at least\s+)?(\d+)\s+(?:input )?tokens|\((\d+) in the messages",
+    r"(?:contains|has|resulted in)\s+(?P<bound>at least\s+)?(\d+)\s+(?:input )?tokens|\((\d+) in the messages"
+    r"|(\d+) tokens from the input messages|Given: (\d+) `?inputs",
     re.IGNORECASE,
 )
 _PROMPT_ALONE_TOO_LONG = re.compile(
-    r"even without any output tokens|resulted in \d+ tokens", re.IGNORECASE
+    r"even without any output tokens|resulted in \d+ tokens|inputs`? must have less than"
+    r"|input \(\d+ tokens\) is longer than",
+    re.IGNORECASE,
 )
 _ERROR_START = 1_000
 """Bytes of a reply that are looked at for an error, so that replies need not be parsed twice."""
@@ -132,7 +137,8 @@ def reduced_max_tokens(error: ErrorResponse, max_tokens: int) -> int:
     if _PROMPT_ALONE_TOO_LONG.search(error.message):
         return 0
     if context and prompt and not prompt["bound"]:
-        room = context - int(prompt[2] or prompt[3])
+        room = context - int(prompt[prompt.lastindex or 0])
+        room -= room == max_tokens  # SGLang's last token must stay free
         return room if 0 < room < max_tokens else 0
     if context and max_tokens >= context:  # this alone may be the reason
         return context - 1
