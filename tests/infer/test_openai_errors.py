@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import Counter
 from dataclasses import replace
@@ -131,6 +132,24 @@ async def test_a_server_that_never_responds_exhausts_the_retries() -> None:
     settings = replace(SETTINGS, retry_for=0.3)
     with pytest.raises(EngineError, match="gave up"):
         await ask(connect(server, settings=settings), votes(1))
+
+
+async def test_an_error_of_the_provider_behind_a_gateway_is_read() -> None:
+    """So that a prompt that is too long for it is known as one."""
+    raw = "This model's maximum context length is 40 tokens. However, your prompt contains {} input tokens"
+
+    def answer(body: dict[str, Any]) -> tuple[int, Any] | None:
+        length = len(body["messages"][0]["content"].split())
+        metadata = {"raw": json.dumps({"error": {"message": raw.format(length)}})}
+        error = {"message": "Provider returned error", "code": 400, "metadata": metadata}
+        return (400, {"error": error}) if length + body["max_tokens"] > 40 else None
+
+    with serving(Script(lambda _: "w " * 99, answer=answer)) as (_, engine, notes):
+        (short,) = await engine.generate(votes(1, "w " * 30))
+        assert short.completion_tokens == 10
+        with pytest.raises(PromptTooLong, match="Provider returned error: This model's maximum"):
+            await ask(engine, votes(1, "w " * 60))
+    assert not notes
 
 
 async def test_an_exhausted_quota_is_not_retried() -> None:

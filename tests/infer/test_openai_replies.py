@@ -252,9 +252,26 @@ def test_reduced_max_tokens(message: str, max_tokens: int, reduced: int) -> None
     assert reduced_max_tokens(error, max_tokens) == reduced
 
 
+RAW = json.dumps({"error": {"message": "too many tokens", "param": "messages", "code": 400}})
+
+
+def from_provider(raw: Any) -> dict[str, Any]:
+    """An error of OpenRouter, with the provider's own words."""
+    metadata = {"raw": raw, "provider_name": "X"}
+    return {"error": {"message": "Provider returned error", "code": 400, "metadata": metadata}}
+
+
 @pytest.mark.parametrize(
     ("content", "message", "field"),
     [
+        (from_provider(RAW), "Provider returned error: too many tokens", "messages"),
+        (from_provider(json.loads(RAW)), "Provider returned error: too many tokens", "messages"),
+        (from_provider(f"[{RAW}]"), "Provider returned error: too many tokens", "messages"),
+        (from_provider("overloaded"), "Provider returned error: overloaded", ""),
+        (from_provider("Provider returned error"), "Provider returned error", ""),
+        (from_provider(None), "Provider returned error", ""),
+        ({"error": {"message": "no", "metadata": "x"}}, "no", ""),
+        ([{"error": {"message": "wrong", "code": 400}}], "wrong", ""),  # Gemini's
         ({"error": {"message": "a\nb", "param": "seed", "code": 400}}, "a b", "seed"),
         ({"error": "plain"}, "plain", ""),
         ({"message": "bare"}, "bare", ""),

@@ -6,6 +6,7 @@ Servers agree on the status and on little else. The message is in `error.message
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -162,9 +163,31 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float:
 
 
 def _error_fields(content: Any) -> Mapping[str, Any]:
-    if not isinstance(content, dict):
-        return {"message": content}
-    error = content.get("error", content)
+    """Message, code and field of an error, with the words of the provider behind a gateway (OpenRouter's `raw`)."""
+    error = _error_object(content)
+    fields, metadata = (
+        _own_fields(error),
+        error.get("metadata") if isinstance(error, dict) else None,
+    )
+    raw = metadata.get("raw") if isinstance(metadata, dict) else None
+    if isinstance(raw, str):
+        with contextlib.suppress(ValueError, RecursionError):
+            raw = json.loads(raw)
+    if not raw:
+        return fields
+    said = {key: value for key, value in _own_fields(_error_object(raw)).items() if value}
+    messages = [value_line(each.get("message")) for each in (fields, said)]
+    return {**fields, **said, "message": ": ".join(dict.fromkeys(filter(None, messages)))}
+
+
+def _error_object(content: Any) -> Any:
+    """What describes the error: the content's own part of that name; Gemini's content is a list of one."""
+    if isinstance(content, list) and len(content) == 1 and isinstance(content[0], dict):
+        (content,) = content
+    return content.get("error", content) if isinstance(content, dict) else content
+
+
+def _own_fields(error: Any) -> Mapping[str, Any]:
     if not isinstance(error, dict):
         return {"message": error}
     detail = error.get("detail")
