@@ -134,6 +134,44 @@ async def test_a_server_that_never_responds_exhausts_the_retries() -> None:
         await ask(connect(server, settings=settings), votes(1))
 
 
+def tokens_per_minute(limit: int, counts_reply: bool) -> Script:
+    """A server that refuses requests of more tokens than it allows in a minute, as OpenAI's."""
+
+    def answer(body: dict[str, Any]) -> tuple[int, Any] | None:
+        requested = len(body["messages"][0]["content"].split())
+        requested += body["max_tokens"] if counts_reply else 0
+        numbers = f"Limit {limit}, Requested {requested}"
+        message = f"Request too large for tiny on tokens per min (TPM): {numbers}."
+        error = error_body(message, "rate_limit_exceeded")
+        return (429, error) if requested > limit else None
+
+    return Script(lambda _: "w " * 99, answer=answer)
+
+
+async def test_a_request_that_no_rate_limit_has_room_for_is_not_retried() -> None:
+    """It gets a smaller limit on its reply if it fits then, else it fails alone; nothing is slowed."""
+    with serving(tokens_per_minute(100, counts_reply=True)) as (server, engine, notes):
+        limit = engine.capacity
+        (short,) = await engine.generate(votes(1, "w " * 60, max_tokens=80))
+        assert (short.completion_tokens, short.finish) == (40, "length")
+        with pytest.raises(PromptTooLong, match=r"rate limit: HTTP 429 .*Limit 100, Requested 280"):
+            await engine.generate(votes(1, "w " * 200, max_tokens=80))
+        assert len(await engine.generate(votes(1, max_tokens=80))) == 1
+        assert engine.capacity == limit
+        await engine.aclose()
+    assert len(server.seen) == 4
+    assert not notes
+
+
+async def test_a_rate_limit_that_does_not_count_the_reply_is_asked_twice() -> None:
+    """Each request would be refused by as much, however short its reply."""
+    with serving(tokens_per_minute(100, counts_reply=False)) as (server, engine, _):
+        with pytest.raises(PromptTooLong, match="Requested 101"):
+            await engine.generate(votes(1, "w " * 101))
+        assert len(await ask(engine, votes(1))) == 1
+    assert len(server.seen) == 3
+
+
 async def test_an_error_of_the_provider_behind_a_gateway_is_read() -> None:
     """So that a prompt that is too long for it is known as one."""
     raw = "This model's maximum context length is 40 tokens. However, your prompt contains {} input tokens"

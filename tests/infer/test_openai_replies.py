@@ -252,6 +252,48 @@ def test_reduced_max_tokens(message: str, max_tokens: int, reduced: int) -> None
     assert reduced_max_tokens(error, max_tokens) == reduced
 
 
+def over_rate(limit: str, requested: str, used: str = "") -> str:
+    """What OpenAI says of a request that exceeds a rate limit."""
+    numbers = f"Limit {limit}, {used}Requested {requested}"
+    return (
+        f"Rate limit reached for gpt-4o in organization org-x on tokens per min (TPM): {numbers}."
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "n", "reduced"),
+    [
+        (429, over_rate("30000", "31000"), 1, 1048),
+        (429, over_rate("30,000", "31,000"), 1, 1048),
+        (413, over_rate("30000", "31000"), 1, 1048),  # Groq's
+        (429, over_rate("30000", "35000"), 1, 0),
+        (429, over_rate("30000", "35000"), 5, 1048),
+        (429, "Request too large for gpt-4o.", 1, 1024),
+    ],
+)
+def test_a_request_that_exceeds_a_rate_limit_alone_is_too_long(
+    status: int, message: str, n: int, reduced: int
+) -> None:
+    """No wait helps, but fewer tokens for the reply may."""
+    error = ErrorResponse(status, message)
+    assert error.too_long and error.exceeds_rate and not error.retryable
+    assert reduced_max_tokens(error, 2048, n) == reduced
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        over_rate("30000", "2000", "Used 29000, "),
+        "Rate limit reached on requests per min (RPM): Limit 3, Used 3, Requested 1.",
+        "This request would exceed your rate limit of 30,000 input tokens per minute.",
+    ],
+)
+def test_a_request_that_has_to_wait_for_its_turn_is_not_too_long(message: str) -> None:
+    """It is retried, since others have used up the limit."""
+    error = ErrorResponse(429, message)
+    assert error.retryable and not error.too_long and not error.exceeds_rate
+
+
 RAW = json.dumps({"error": {"message": "too many tokens", "param": "messages", "code": 400}})
 
 

@@ -19,6 +19,7 @@ _RETRYABLE = frozenset({408, 409, 425, 429})
 _NOT_RETRYABLE = frozenset({501, 505})
 _OVERLOADED = frozenset({429, 503, 529})
 _MAYBE_TOO_LONG = frozenset({400, 422})
+_MAYBE_OVER_RATE = frozenset({413, 429})
 _MAX_SHOWN = 300
 _MIN_HALVED_TOKENS = 16
 _TOO_LONG = re.compile(
@@ -43,6 +44,8 @@ _PROMPT_ALONE_TOO_LONG = re.compile(
     r"|input \(\d+ tokens\) is longer than",
     re.IGNORECASE,
 )
+_RATE = re.compile(r"\blimit:? (\d[\d,]*).{1,40}?\brequested:? (\d[\d,]*)", re.IGNORECASE)
+_OVER_RATE = re.compile(r"request too large", re.IGNORECASE)
 _ERROR_START = 1_000
 """Bytes of a reply that are looked at for an error, so that replies need not be parsed twice."""
 _ERROR_STATUS = re.compile("[45][0-9]{2}")
@@ -65,7 +68,7 @@ class ErrorResponse:
     @property
     def retryable(self) -> bool:
         """Whether the same request may succeed later."""
-        if self.code == "insufficient_quota":
+        if self.code == "insufficient_quota" or self.exceeds_rate:
             return False
         return self.status in _RETRYABLE or (
             self.status >= 500 and self.status not in _NOT_RETRYABLE
@@ -78,11 +81,17 @@ class ErrorResponse:
 
     @property
     def too_long(self) -> bool:
-        """Whether the prompt, or prompt and reply together, exceed the model's context."""
-        if self.status == 413:
+        """Whether the prompt, or prompt and reply together, exceed the model's context or what a minute allows."""
+        if self.status == 413 or self.exceeds_rate:
             return True
         text = f"{self.code} {self.message}"
         return self.status in _MAYBE_TOO_LONG and _TOO_LONG.search(text) is not None
+
+    @property
+    def exceeds_rate(self) -> bool:
+        """Whether this request alone has more tokens than the server allows in a minute, so that no wait helps."""
+        is_named = self.status == 429 and _OVER_RATE.search(self.message) is not None
+        return is_named or excess_tokens(self) > 0
 
     def __str__(self) -> str:
         message = f" ({self.message})" if self.message else ""
@@ -128,12 +137,30 @@ def context_length(error: ErrorResponse) -> int:
     return int(match[1]) if match else 0
 
 
-def reduced_max_tokens(error: ErrorResponse, max_tokens: int) -> int:
+def excess_tokens(error: ErrorResponse) -> int:
+    """By how many tokens a request exceeds a rate limit that no request may exceed alone; 0 if no numbers say so."""
+    match = _RATE.search(error.message) if error.status in _MAYBE_OVER_RATE else None
+    if match is None:
+        return 0
+    limit, requested = (int(number.replace(",", "")) for number in match.groups())
+    return max(0, requested - limit)
+
+
+def reduced_max_tokens(error: ErrorResponse, max_tokens: int, n: int = 1) -> int:
     """A smaller token limit to try after `max_tokens` was too long; 0 if no reply can fit.
 
     If the message names the lengths of context and prompt, their difference; else half as many, down to a
-    few: a server that refuses even these refuses the prompt.
+    few: a server that refuses even these refuses the prompt. If it names a rate limit, what is left of that.
+
+    Parameters
+    ----------
+    n:
+        Replies that were requested, each of which may count against a rate limit.
     """
+    excess = excess_tokens(error)
+    if excess:
+        share = excess if excess < max_tokens else -(-excess // n)
+        return max(0, max_tokens - share)
     context, prompt = context_length(error), _PROMPT_LENGTH.search(error.message)
     if _PROMPT_ALONE_TOO_LONG.search(error.message):
         return 0

@@ -39,6 +39,7 @@ from spar.infer.engines.openai.refusals import (
     RefusalChecker,
     names_no_field,
     probe_body,
+    prompt_too_long,
     refused_settings,
     resolve_error,
 )
@@ -210,6 +211,9 @@ class Exchange:
         server, error = sent.server, self._read_refusal(sent, response)
         find_cause = partial(self._find_cause, sent)
         resolved = await resolve_error(server, error, sent.body, self._note_once, find_cause)
+        is_lowered = sent.call.max_tokens < sent.call.request.sampling.max_tokens
+        if error.exceeds_rate and is_lowered and isinstance(resolved, RebuildRequest):
+            return prompt_too_long(server, error)  # the limit on replies is not what counts there
         max_tokens = resolved.max_tokens if isinstance(resolved, RebuildRequest) else 0
         call = replace(sent.call, max_tokens=max_tokens or sent.call.max_tokens)
         is_new = self._build(server, sent.permit, call, sent.endpoint).body != sent.body

@@ -239,9 +239,14 @@ def _too_long(server: Server, error: ErrorResponse, body: Mapping[str, Any]) -> 
     context = context_length(error)
     if 1 < context <= max_tokens and not _quotes_prompt(error, body):
         server.capabilities.max_reply_tokens = context - 1
-    reduced = reduced_max_tokens(error, max_tokens)
-    if reduced:
-        return RebuildRequest(reduced)
+    reduced = reduced_max_tokens(error, max_tokens, integer_field(body, "n") or 1)
+    return RebuildRequest(reduced) if reduced else prompt_too_long(server, error)
+
+
+def prompt_too_long(server: Server, error: ErrorResponse) -> PromptTooLong:
+    """The error for a prompt that leaves no room for a reply."""
+    if error.exceeds_rate:
+        return PromptTooLong(f"{server.url}: the prompt is too long for the rate limit: {error}")
     return PromptTooLong(f"{server.url}: the prompt is too long for the model: {error.message}")
 
 
