@@ -190,6 +190,17 @@ async def test_an_error_of_the_provider_behind_a_gateway_is_read() -> None:
     assert not notes
 
 
+async def test_a_wrong_key_is_named_where_the_status_does_not_say_so() -> None:
+    """As Gemini's server answers, with a list of one error."""
+    error = {"code": 400, "message": "API key not valid. Please pass a valid API key."}
+    with (
+        serving(Script(answer=lambda _: (400, [{"error": error}]))) as (server, engine, _),
+        pytest.raises(ServerRefused, match=r"rejected the key.*API key not valid.*--api-key-env"),
+    ):
+        await ask(engine, votes(1))
+    assert len(server.seen) == 2
+
+
 async def test_an_exhausted_quota_is_not_retried() -> None:
     """Although its status is 429."""
     error = {"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}}

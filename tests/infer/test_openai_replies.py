@@ -329,6 +329,25 @@ def test_error_fields_are_read(content: Any, message: str, field: str) -> None:
     assert (error.message, error.field) == (message, field)
 
 
+@pytest.mark.parametrize(
+    ("status", "message", "rejects_key"),
+    [
+        (401, "", True),
+        (400, "API key not valid. Please pass a valid API key.", True),  # Gemini's
+        (400, "Incorrect API key provided: xa***.", True),  # xAI's
+        (400, "API key expired. Please renew the API key.", True),
+        (400, "bad request", False),
+        (403, "flagged", False),
+        (500, "invalid api key", False),
+    ],
+)
+def test_a_rejected_key_is_known_by_status_or_words(
+    status: int, message: str, rejects_key: bool
+) -> None:
+    """Not every server's status says so."""
+    assert ErrorResponse(status, message).rejects_key is rejects_key
+
+
 @given(st.binary(max_size=200))
 def test_any_body_is_read_as_an_error(content: bytes) -> None:
     """Printable and on one line."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from spar.infer.engines.openai.addresses import Key, base_url, read_key
 from spar.infer.engines.openai.model_lists import check_server
 from tests.answers import Script, error_body
 from tests.infer.openai_helpers import SETTINGS, ask, echo, serving, votes
+from tests.infer.raw_server import raw_server, response
 from tests.servers import ScriptedServer
 
 
@@ -260,6 +262,17 @@ def test_check_server_requires_a_name_if_it_cannot_choose() -> None:
         assert check_server([silent.url], "any", "") == "any"
         with pytest.raises(UsageError, match="--model"):
             check_server([silent.url], "", "")
+
+
+async def test_check_server_reports_a_key_that_is_rejected_in_words() -> None:
+    """As Gemini's server does, whose status is that of a bad request."""
+    body = (
+        b'[{"error": {"code": 400, "message": "API key not valid. Please pass a valid API key."}}]'
+    )
+    content = response(body, status="400 Bad Request")
+    async with raw_server(lambda _: content) as server:
+        with pytest.raises(ServerRefused, match="rejected the key"):
+            await asyncio.to_thread(check_server, [server.url], "tiny", "")
 
 
 def test_check_server_reports_a_rejected_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ _NOT_RETRYABLE = frozenset({501, 505})
 _OVERLOADED = frozenset({429, 503, 529})
 _MAYBE_TOO_LONG = frozenset({400, 422})
 _MAYBE_OVER_RATE = frozenset({413, 429})
+_MAYBE_WRONG_KEY = frozenset({400, 403})
 _MAX_SHOWN = 300
 _MIN_HALVED_TOKENS = 16
 _TOO_LONG = re.compile(
@@ -46,6 +47,10 @@ _PROMPT_ALONE_TOO_LONG = re.compile(
 )
 _RATE = re.compile(r"\blimit:? (\d[\d,]*).{1,40}?\brequested:? (\d[\d,]*)", re.IGNORECASE)
 _OVER_RATE = re.compile(r"request too large", re.IGNORECASE)
+_WRONG_KEY = re.compile(
+    r"\bapi[ _]key (?:is )?(?:not valid|invalid|expired)|\b(?:invalid|incorrect|wrong|expired) api[ _]key",
+    re.IGNORECASE,
+)
 _ERROR_START = 1_000
 """Bytes of a reply that are looked at for an error, so that replies need not be parsed twice."""
 _ERROR_STATUS = re.compile("[45][0-9]{2}")
@@ -92,6 +97,12 @@ class ErrorResponse:
         """Whether this request alone has more tokens than the server allows in a minute, so that no wait helps."""
         is_named = self.status == 429 and _OVER_RATE.search(self.message) is not None
         return is_named or excess_tokens(self) > 0
+
+    @property
+    def rejects_key(self) -> bool:
+        """Whether the key is rejected, as far as status and words tell; of 403 this is one cause of several."""
+        is_named = _WRONG_KEY.search(self.message) is not None
+        return self.status == 401 or (self.status in _MAYBE_WRONG_KEY and is_named)
 
     def __str__(self) -> str:
         message = f" ({self.message})" if self.message else ""

@@ -132,11 +132,14 @@ async def list_models(url: str, key: Key) -> list[str] | None:
         ) from None
     finally:
         await pool.aclose()
-    if response.status in (401, 403):
+    refusal = read_error(response.status, response.headers, response.content, key.redact)
+    if refusal.rejects_key or refusal.status == 403:
         raise ServerRefused(f"{url}: rejected the key (HTTP {response.status}); {key.hint}")
     if response.status >= 500:
         raise EngineError(f"{url}: the server is not ready (HTTP {response.status}); see its log")
-    return read_models(response.content) if 200 <= response.status < 300 else None
+    if 200 <= response.status < 300:
+        return read_models(response.content)
+    return None
 
 
 async def _serves_unlisted(url: str, key: Key, models: Sequence[str], model: str) -> bool:

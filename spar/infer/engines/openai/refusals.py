@@ -189,7 +189,7 @@ async def _resolve_refused_settings(
     if learned:
         note(server, learned)
         return RebuildRequest()
-    if error.status in (401, 403):
+    if error.rejects_key or error.status == 403:
         return _rejected_key(server, error)
     if error.status in _NOT_FOUND:
         return _no_endpoint(server, error, body, await _fetch_models(server))
@@ -200,9 +200,9 @@ async def _resolve_refused_settings(
 
 def names_no_field(error: ErrorResponse, body: Mapping[str, Any]) -> bool:
     """Whether a harmless prompt was refused for a reason that its message does not name."""
-    is_opaque = error.status in _OPAQUE and not error.too_long and "echo" not in body
+    is_opaque = error.status in _OPAQUE and not (error.too_long or error.rejects_key)
     names = {*body, "max_completion_tokens"} - _PROMPT_FIELDS
-    return is_opaque and not any(is_about(error, name) for name in names)
+    return is_opaque and "echo" not in body and not any(is_about(error, name) for name in names)
 
 
 def refused_settings(
