@@ -264,6 +264,20 @@ def test_check_server_requires_a_name_if_it_cannot_choose() -> None:
             check_server([silent.url], "", "")
 
 
+@pytest.mark.parametrize("status", ["400 Bad Request", "429 Too Many Requests"])
+async def test_check_server_reports_why_a_server_lists_no_models(status: str) -> None:
+    """A list that it has but refuses is missed only where no model is named and no other server has one."""
+    content = response(b'{"error": "slow down"}', status=status)
+    async with raw_server(lambda _: content) as busy:
+        with ScriptedServer(Script()) as live:
+            assert await asyncio.to_thread(check_server, [busy.url, live.url], "", "") == "tiny"
+        assert await asyncio.to_thread(check_server, [busy.url], "tiny", "") == "tiny"
+        with pytest.raises(
+            EngineError, match=rf"list its models: HTTP {status[:3]} \(slow down\).*--model"
+        ):
+            await asyncio.to_thread(check_server, [busy.url], "", "")
+
+
 async def test_check_server_reports_a_key_that_is_rejected_in_words() -> None:
     """As Gemini's server does, whose status is that of a bad request."""
     body = (

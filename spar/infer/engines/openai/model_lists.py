@@ -31,6 +31,8 @@ PROBE_TEXT = "Reply with the single word OK."
 _CHECK_TIMEOUT = 20.0
 _MAX_LISTED = 8
 _TRIED_TOKENS = 16
+_NO_LIST = frozenset({404, 405, 501})
+"""Statuses of a server that has no list."""
 _LIMITS = ("max_tokens", "max_completion_tokens")
 """Names of the limit on a reply's tokens, the older one first."""
 
@@ -88,7 +90,7 @@ async def _list_all(
 ) -> list[list[str] | EngineError | UsageError | None]:
     async def one(url: str, key: Key) -> list[str] | EngineError | UsageError | None:
         try:
-            models = await list_models(url, key)
+            models = await list_models(url, key, is_required=not requested)
             if models is not None and await _serves_unlisted(url, key, models, requested):
                 note(f"{url}: does not list the model {requested!r}; it is requested all the same")
                 return [*models, requested]
@@ -109,15 +111,20 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
         return executor.submit(asyncio.run, work).result()
 
 
-async def list_models(url: str, key: Key) -> list[str] | None:
+async def list_models(url: str, key: Key, *, is_required: bool = False) -> list[str] | None:
     """Names of the models at a base URL; None if the server does not list them.
+
+    Parameters
+    ----------
+    is_required:
+        Whether a server that has a list and refuses it now, such as a busy one, is an error too.
 
     Raises
     ------
     ServerRefused
         The server rejects the key.
     EngineError
-        The server cannot be reached or is not ready.
+        The server cannot be reached or is not ready, or refuses a required list.
     UsageError
         The environment's proxy or certificates cannot be used.
     """
@@ -139,6 +146,10 @@ async def list_models(url: str, key: Key) -> list[str] | None:
         raise EngineError(f"{url}: the server is not ready (HTTP {response.status}); see its log")
     if 200 <= response.status < 300:
         return read_models(response.content)
+    if is_required and response.status not in _NO_LIST:
+        raise EngineError(
+            f"{url}: does not list its models: {refusal}; name one with --model NAME, or try again later"
+        )
     return None
 
 
