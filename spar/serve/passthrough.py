@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 NOTE = "tools: passed on to the model's server, greedily and without a search"
 _OWN_FIELDS = ("spar", "input")
 _GREEDY: Mapping[str, Any] = {"temperature": 0}
-_SHOWN = 500
 
 
 class Upstream:
@@ -83,9 +82,21 @@ class Upstream:
             await self._client.aclose()
 
     async def _send(self, body: Mapping[str, Any], *, stream: bool) -> httpx.Response:
-        url = next(self._next)
-        key = read_key(self._config.api_key_env, url, self._config.header)
-        body = {**self._fields, **body}
+        """The response of the next server, or of the first one after it that can be reached."""
+        import httpx
+
+        urls, failure = dict.fromkeys((next(self._next), *self._urls)), ""
+        for url in urls:
+            key = read_key(self._config.api_key_env, url, self._config.header)
+            try:
+                return await self._ask(url, key, {**self._fields, **body}, stream=stream)
+            except httpx.ConnectError as error:
+                failure = failure or _reason(key, error)
+        raise _not_asked(failure)
+
+    async def _ask(
+        self, url: str, key: Key, body: Mapping[str, Any], *, stream: bool
+    ) -> httpx.Response:
         response = await self._post(url, key, {**self._temperature, **body}, stream=stream)
         if "temperature" not in body and _refuses(response, key, self._temperature):
             # As reasoning models do.
@@ -98,7 +109,7 @@ class Upstream:
     async def _post(
         self, url: str, key: Key, body: Mapping[str, Any], *, stream: bool
     ) -> httpx.Response:
-        """The server's response; an error with its content."""
+        """The server's response; an error with its content. Raises httpx's own error where it cannot be reached."""
         import httpx
 
         if self._client is None:
@@ -120,11 +131,10 @@ class Upstream:
             raise server_error(
                 504, "the model's server took too long", "timeout", retry=False
             ) from None
+        except httpx.ConnectError:
+            raise
         except httpx.HTTPError as error:
-            reason = key.redact(f"{type(error).__name__}: {error}")
-            raise server_error(
-                502, f"the model's server cannot be asked: {reason}", "engine_error"
-            ) from None
+            raise _not_asked(_reason(key, error)) from None
         return response
 
     def _new_client(self) -> httpx.AsyncClient:
@@ -190,17 +200,20 @@ def _refuses(response: httpx.Response, key: Key, fields: Mapping[str, Any]) -> b
     return any(is_about(error, name) for name in fields)
 
 
+def _reason(key: Key, error: httpx.HTTPError) -> str:
+    return key.redact(f"{type(error).__name__}: {error}")
+
+
+def _not_asked(reason: str) -> ApiError:
+    return server_error(502, f"the model's server cannot be asked: {reason}", "engine_error")
+
+
 def _refusal(response: httpx.Response, key: Key) -> ApiError:
     """The error that a client receives for one of the server: its own mistake as it is, a wrong key as the server's."""
-    try:
-        content = response.json()
-    except ValueError:
-        content = response.text
-    error = content.get("error") if isinstance(content, dict) else None
-    said = error.get("message") if isinstance(error, dict) else None
-    message = key.redact(str(said or content))[:_SHOWN]
     status = response.status_code
-    if status in (401, 403):
+    error = read_error(status, response.headers, response.content, key.redact)
+    message = error.message
+    if error.rejects_key or status == 403:
         return server_error(
             502, "the model's server refuses the key of this server", "engine_error"
         )

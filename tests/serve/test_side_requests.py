@@ -219,6 +219,23 @@ def test_a_streamed_text_may_hold_any_separator() -> None:
     assert (first["choices"][0]["delta"]["content"], end) == (text, "[DONE]")
 
 
+def test_tools_reach_another_server_where_one_is_away() -> None:
+    """Whichever is next in turn; with none left it is a 502 that says why."""
+    script = Script(models=("up",))
+    with ScriptedServer(script) as up, ScriptedServer(script) as away:
+        urls = (away.url, up.url)
+        with serving(engine="openai", base_url=urls, model="up") as served:
+            away.kill()
+            for streams in (False, True, False):
+                response = served.post(asking(tools=[TOOL], stream=streams))
+                assert response.status_code == 200
+            assert len(up.seen) == 3
+            up.kill()
+            response = served.post(asking(tools=[TOOL]))
+    assert response.status_code == 502
+    assert "cannot be asked: ConnectError" in response.json()["error"]["message"]
+
+
 def test_half_of_a_character_is_passed_through_as_a_replacement() -> None:
     """JavaScript cuts texts inside of an emoji; UTF-8 has no such half."""
     script = Script(models=("up",), answer=with_tools)
