@@ -185,6 +185,10 @@ class Benchmark(ABC):
         """Further texts by which rows of `--responses` may name an example, such as its bare question."""
         return ()
 
+    def row_fields(self, prompt: Prompt) -> Mapping[str, Any]:
+        """The fields of an example in its data set, which rows of `--responses` may have beside the response."""
+        return {}
+
     def graded_example(
         self, text: str, examples: Sequence[Prompt], answers: Mapping[str, Answer]
     ) -> str | None:

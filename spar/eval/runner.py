@@ -202,6 +202,7 @@ def open_benchmark(
             scored={prompt.id for prompt in examples},
             answer_of=benchmark.stored_answer,
             row_texts=benchmark.row_texts,
+            row_fields=benchmark.row_fields,
         )
         answers = fill_answers(matched, examples, allow_missing=request.allow_missing)
         notes += tuple(

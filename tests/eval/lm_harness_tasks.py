@@ -60,6 +60,11 @@ doc_to_target: "{{text}}"
 metric_list:
   - {metric: word_perplexity, aggregation: weighted_perplexity, higher_is_better: false}
 """
+OFTEN = """
+repeats: 3
+filter_list:
+  - {name: majority, filter: [{function: regex, regex_pattern: "([0-9]+)"}, {function: majority_vote}, {function: take_first}]}
+"""
 GROUP = """
 group: {name}
 task: [toy_small, toy_large]
@@ -69,12 +74,23 @@ SIZES = {"toy_small": 3, "toy_large": 7}
 
 
 def write_tasks(folder: Path) -> str:
-    """Write tasks toy_small and toy_large of choices, toy_reply, toy_free, toy_text, toy_prefix, toy_zero and
+    """Write tasks toy_small and toy_large of choices, toy_reply, toy_free, toy_within, toy_often, toy_lower, toy_text, toy_prefix, toy_zero and
     toy_unsafe, and two groups of the first two; returns the folder as `open_tasks` takes it."""
     (folder / "documents.py").write_text(CODE)
     files = {name: BASE.format(name=name, rows=rows) + CHOICE for name, rows in SIZES.items()}
     files["toy_reply"] = BASE.format(name="toy_reply", rows=5) + REPLY
     files["toy_free"] = BASE.format(name="toy_free", rows=2) + REPLY.split("filter_list")[0]
+    files["toy_within"] = (
+        BASE.format(name="toy_within", rows=4)
+        + REPLY.split("filter_list")[0]
+        + "fewshot_split: test\n"
+    )
+    files["toy_often"] = (
+        BASE.format(name="toy_often", rows=3) + REPLY.split("filter_list")[0] + OFTEN
+    )
+    files["toy_lower"] = BASE.format(name="toy_lower", rows=4) + REPLY.split("filter_list")[
+        0
+    ].replace("higher_is_better: true", "higher_is_better: false")
     files["toy_text"] = BASE.format(name="toy_text", rows=4) + ROLLING
     files["toy_prefix"] = BASE.format(name="toy_prefix", rows=2) + REPLY + 'gen_prefix: "It is"\n'
     files["toy_zero"] = BASE.format(name="toy_zero", rows=2) + REPLY + "num_fewshot: 0\n"

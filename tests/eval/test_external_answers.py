@@ -279,7 +279,7 @@ TWINS = [prompt("a", "Same."), prompt("b", "Same. "), prompt("c", "Other.")]
         ("5", [":1: 5; accepted: one JSON object"]),
         ("[5]", ["row 1: 5; accepted: a JSON object"]),
         ('{"response": "r"}', [":1: a row with ['response']", "'id' or 'key'", "'prompt'"]),
-        ('{"id": "a"}', [":1: no response", "['id']", "response, output, completion, answer"]),
+        ('{"id": "a"}', [":1: no response", "['id']", "response, output, completion, prediction"]),
         ('{"id": "a", "text": "r"}', [":1: no response"]),
         ('{"id": "a", "response": 5}', ["'response' is 5", "a string, or null"]),
         ('{"id": "a", "response": ["r"]}', ["'response' is ['r']"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from spar.eval.lm_harness.tasks import open_tasks
 from spar.eval.runner import EvalRequest, evaluate
 from spar.eval.statistics import metrics
 from spar.infer.engine import Completion, Continuation, Likelihood, Request
-from spar.infer.engines.fake import scripted_likelihood
+from spar.infer.engines.fake import FakeEngine, scripted_likelihood
 from spar.listener import Listener
 from spar.record.evaluation import Results, Scored
 from spar.store import read_trees
@@ -180,6 +180,52 @@ def test_a_document_without_an_answer_counts_as_wrong(toys: str, tmp_path: Path)
     assert scored.counts["unanswered"] == 1
 
 
+@dataclass(frozen=True)
+class Without(RunOutputs):
+    """The outputs of a run in which some requests got no answer."""
+
+    failed: frozenset[str] = frozenset()
+
+    def answers(self, job: str = "") -> Mapping[str, Answer]:
+        """Nothing for these requests."""
+        return {
+            name: Answer(None, answer.usage) if name in self.failed else answer
+            for name, answer in RunOutputs.answers(self, job).items()
+        }
+
+
+def test_a_failed_first_sample_is_not_the_answer_of_a_document(toys: str, tmp_path: Path) -> None:
+    """Of three, the majority of the others counts; a document is unanswered where all failed."""
+    task = HarnessTask("toy_often", folder=toys)
+    examples = task.load(settings(chat_template=False))
+    runner = EngineJobRunner(settings(chat_template=False), RunOutputs(tmp_path), CountingEngine())
+    asyncio.run(task.respond(runner, examples))
+    names = [*RunOutputs(tmp_path).answers()]
+    assert len(names) == 9
+    first = [name for name in names if name.startswith("toy_often/0")]
+    second = [name for name in names if name.startswith("toy_often/2")]
+    whole = task.score(examples, RunOutputs(tmp_path))
+    scored = task.score(examples, Without(tmp_path, failed=frozenset([*first, second[0]])))
+    assert [example.passed for example in whole.examples] == [True, False, True]
+    assert [example.passed for example in scored.examples] == [False, False, True]
+    assert scored.examples[2].response is not None and scored.counts["unanswered"] == 1
+    assert scored.examples[0].usage == whole.examples[0].usage
+
+
+def test_a_metric_that_is_better_the_lower_it_is(toys: str, tmp_path: Path) -> None:
+    """No value of it is a pass, and a document without an answer is left out, not given the best value."""
+    task = HarnessTask("toy_lower", folder=toys)
+    examples = task.load(settings())
+    runner = EngineJobRunner(settings(), RunOutputs(tmp_path), FakeEngine(lambda _: "2"))
+    asyncio.run(task.respond(runner, examples))
+    whole = task.score(examples, RunOutputs(tmp_path))
+    assert values(whole) == {"exact_match": 0.25}
+    assert [example.passed for example in whole.examples] == [None] * 4
+    scored = task.score(examples, Without(tmp_path, failed=frozenset(["toy_lower/3"])))
+    assert metrics(scored)["exact_match"].n == 3
+    assert any("1 of 4 documents, which have no answer" in note for note in scored.notes)
+
+
 def test_a_strategy_searches_replies_and_leaves_likelihoods_alone(
     toys: str, tmp_path: Path
 ) -> None:
@@ -278,6 +324,28 @@ def test_a_limit_takes_the_first_answers_of_a_file_that_has_all(
         scored(rows[1:], 2)
 
 
+def test_what_would_be_right_is_not_taken_for_the_reply(
+    toys: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of the data set with the replies in a field of another name is refused; right answers alone are not."""
+    monkeypatch.setattr(
+        "spar.eval.runner.find_benchmark", lambda *_: HarnessTask("toy_reply", folder=toys)
+    )
+    rows = [{"question": f"{n} and {n}?", "answer": str(2 * n)} for n in range(5)]
+    file = tmp_path / "rows.jsonl"
+
+    def scored(extra: Mapping[str, str]) -> Results:
+        file.write_text("".join(json.dumps({**row, **extra}) + "\n" for row in rows))
+        request = EvalRequest(("toy",), tmp_path / "out", overwrite=True)
+        (results,), _ = asyncio.run(evaluate(settings(responses=str(file)), request, Listener()))
+        return results
+
+    with pytest.raises(UsageError, match=r"'answer' is the data set's own.*'model'"):
+        scored({"model": "dunno"})
+    assert scored({}).metrics["exact_match,number"].value == 1.0
+    assert scored({"response": "dunno"}).metrics["exact_match,number"].value == 0.0
+
+
 @pytest.mark.parametrize(
     ("name", "scores_texts"), [("toy_reply", False), ("toy_large", True), ("toy_text", True)]
 )
@@ -327,6 +395,32 @@ def test_a_task_that_sets_zero_worked_examples_says_that_it_shows_none(
         assert f"{shown} worked examples" in scored.notes[0]
         told = [note for note in scored.notes if "--num-fewshot has no effect" in note]
         assert len(told) == is_told and all(name in note for note in told)
+
+
+def test_more_worked_examples_than_there_are(toys: str) -> None:
+    """As many as lm-eval can show are shown, one less where the document itself may be among them."""
+    for name, room in (("toy_free", 2), ("toy_within", 3)):
+        task = HarnessTask(name, folder=toys)
+        (prompt, *_) = task.load(settings(num_fewshot=room, chat_template=False))
+        assert prompt.messages[0].content.count("?") == room + 1
+        with pytest.raises(UsageError, match=f"{name} can show {room} at most"):
+            task.load(settings(num_fewshot=room + 1))
+    task = HarnessTask("toy_zero", folder=toys)
+    assert len(task.load(settings(num_fewshot=9))[0].messages) == 1
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("name", "most"), [("mmlu_anatomy", 5), ("gsm8k_cot", 8)])
+def test_tasks_show_as_many_worked_examples_as_they_have(
+    data_root: Path, name: str, most: int
+) -> None:
+    """MMLU's five of the development set, the eight of the chain of thought: the usual numbers of both."""
+    task = HarnessTask(name)
+    fields = {"data": str(data_root), "limit": 2, "chat_template": False}
+    (prompt, *_) = task.load(settings(num_fewshot=most, **fields))
+    assert prompt.messages[0].content.count("\nA" if name == "gsm8k_cot" else "\nAnswer:") > most
+    with pytest.raises(UsageError, match=f"can show {most} at most"):
+        task.load(settings(num_fewshot=most + 1, **fields))
 
 
 @pytest.mark.data

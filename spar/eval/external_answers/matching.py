@@ -99,6 +99,7 @@ def match_answers(
     scored: Collection[str] | None = None,
     answer_of: Callable[[SearchTree], Answer] = Answer.of,
     row_texts: Callable[[Prompt], Sequence[str]] = lambda _: (),
+    row_fields: Callable[[Prompt], Mapping[str, Any]] = lambda _: {},
 ) -> MatchedRows[Answer]:
     """Read answers and match them to examples.
 
@@ -114,18 +115,29 @@ def match_answers(
         The answer of a tree, where `path` is a run directory.
     row_texts:
         Further texts by which rows may name an example.
+    row_fields:
+        The fields of an example in its data set, by which what would be right is told from a response.
 
     Raises
     ------
     UsageError
-        A row is malformed, is the second row of its example, or has the prompt of several examples.
+        A row is malformed, is the second row of its example, or has the prompt of several examples; or what looks like the
+        response is the data set's own text in every row, and another field may be the response.
     """
     thinking = TextCounts()
     matched = _match(
         path,
         _ExampleIndex(examples, scored, row_texts),
-        lambda row, prompt: answer_of_row(row, answer_of, prompt, thinking),
+        lambda row, prompt: answer_of_row(
+            row, answer_of, prompt, thinking, row_fields(prompt) if prompt else {}
+        ),
     )
+    for name, count in thinking.own.items():
+        if count == thinking.num_rows and thinking.other_fields:
+            raise UsageError(
+                f"{path}: {name!r} is the data set's own text in every row, not a reply; name the reply 'response' (it may be "
+                f"{' or '.join(map(repr, thinking.other_fields))})"
+            )
     if thinking.num_rows and thinking.num_rows == thinking.num_empty:
         accepted = f"{', '.join(RESPONSE_FIELDS)} or {CHOICES}"
         raise UsageError(f"{path}: no row has a response; accepted: a field {accepted}")

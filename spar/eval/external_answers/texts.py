@@ -10,17 +10,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from spar.eval.benchmark import Answer
-from spar.eval.external_answers.rows import AnswerRow, prompt_text, quote
+from spar.eval.external_answers.rows import (
+    ID_FIELDS,
+    PROMPT_FIELDS,
+    AnswerRow,
+    prompt_text,
+    quote,
+)
 from spar.rows.row import reject
 from spar.thinking import read_answer
 from spar.types import Prompt, SearchTree
 
-RESPONSE_FIELDS = ("response", "output", "completion", "answer", "judgement", "judgment")
-"""Names of the field with the response; the first that a row has counts."""
+RESPONSE_FIELDS = (
+    *("response", "output", "completion", "prediction", "generated_text"),
+    *("judgement", "judgment", "answer"),
+)
+"""Names of the field with the response; the first that a row has counts, the last one only where the row has no output of
+a server and no reply in its conversation: in many data sets it is what would be right."""
 REPLY_FIELDS = ("outputs", "output", "judgement", "judgment", "response", "completion", "answer")
 """Names of the field with a grader's reply, or with the list of its attempts."""
 CHOICES = "choices"
@@ -40,6 +50,20 @@ class TextCounts:
     num_empty: int = 0
     num_thought: int = 0
     num_unfinished: int = 0
+    own: dict[str, int] = field(default_factory=dict)
+    """Field to the number of rows whose response in it is the data set's own text."""
+    other_fields: dict[str, None] = field(default_factory=dict)
+    """Further fields of these rows with texts, in their order."""
+
+    def count_own(self, row: AnswerRow, name: str, example: Mapping[str, Any]) -> None:
+        """Count a row, if what it has in a field is what the data set has there."""
+        content = row.content
+        if isinstance(content, SearchTree) or not name or content.get(name) != example.get(name):
+            return
+        known = {name, *ID_FIELDS, *PROMPT_FIELDS, *example}
+        others = (key for key, value in content.items() if isinstance(value, str) and value.strip())
+        self.own[name] = self.own.get(name, 0) + 1
+        self.other_fields |= dict.fromkeys(key for key in others if key not in known)
 
     def read(self, text: str, prompt: Prompt | None) -> str | None:
         """The text without its thinking, None if that does not end."""
@@ -55,12 +79,14 @@ def answer_of_row(
     answer_of: Callable[[SearchTree], Answer],
     prompt: Prompt | None,
     thinking: TextCounts,
+    example: Mapping[str, Any],
 ) -> Answer:
-    """The answer in a row; `answer_of` gives that of a tree, `prompt` is the row's example if it has one."""
+    """The answer in a row; `answer_of` gives that of a tree, `prompt` is the row's example if it has one, `example` its fields."""
     if isinstance(row.content, SearchTree):
         return answer_of(row.content)
     name, value = _field(row, RESPONSE_FIELDS)
     thinking.num_rows, thinking.num_empty = thinking.num_rows + 1, thinking.num_empty + (not name)
+    thinking.count_own(row, name, example)
     if name in (*LOGGED_FIELDS, CHOICES):
         texts = [*_flatten(value)]
         if name == RAW and len(texts) > 1 and FILTERED in row.content:
@@ -100,7 +126,12 @@ def logged_sample(row: AnswerRow) -> tuple[str, Any] | None:
 def _field(row: AnswerRow, names: Sequence[str]) -> tuple[str, Any]:
     """Name and value of the field with the response; a server's output becomes the list of its texts."""
     assert isinstance(row.content, Mapping)
-    name = next((n for n in (*names, CHOICES, *LOGGED_FIELDS) if n in row.content), None)
+    *first, last = names
+    choices = row.content.get(CHOICES)
+    is_output = isinstance(choices, list) and all(isinstance(one, Mapping) for one in choices)
+    after = (last, CHOICES) if row.reply is None else ()
+    outputs = (*((CHOICES,) if is_output else ()), *LOGGED_FIELDS)
+    name = next((n for n in (*first, *outputs, *after) if n in row.content), None)
     if name is None and row.reply is not None:
         return "messages", row.reply
     if name is None and row.is_table:  # an empty cell, or a null

@@ -77,8 +77,8 @@ class HarnessTask(Benchmark):
     _likelihoods: dict[str, LikelihoodRequest] = field(default_factory=dict)
     extract: FilteredAnswers | None = None
     """Reads answers out of replies; None where the best response answers."""
-    _questions: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Document to its question without the task's words around it, of all loads: a file of responses may have more than `--limit`."""
+    _documents: dict[str, Any] = field(default_factory=dict)
+    """Id to document, of all loads: a file of responses may have more than `--limit`."""
 
     def load(self, config: EvalConfig) -> list[Prompt]:
         """A prompt for every reply that is wanted, and for every document whose texts are scored.
@@ -94,8 +94,8 @@ class HarnessTask(Benchmark):
         if config.max_gen_toks is not None:
             replies = [replace(ask, max_tokens=config.max_gen_toks) for ask in replies]
         likelihoods = likelihood_requests([one for one in requests if one.request_type != REPLY])
-        self._questions |= {
-            document_id(str(one.task_name), one.doc_id): question_texts(one.doc) for one in requests
+        self._documents |= {
+            document_id(str(one.task_name), one.doc_id): one.doc for one in requests
         }
         self._replies = {ask.prompt.id: ask for ask in replies}
         self._likelihoods = {ask.prompt.id: ask for ask in likelihoods}
@@ -119,7 +119,15 @@ class HarnessTask(Benchmark):
 
     def row_texts(self, prompt: Prompt) -> Sequence[str]:
         """The bare question of the document."""
-        return self._questions.get(document_id(prompt.meta["task"], prompt.meta["document"]), ())
+        return question_texts(self._document(prompt))
+
+    def row_fields(self, prompt: Prompt) -> Mapping[str, Any]:
+        """Those of the document."""
+        document = self._document(prompt)
+        return document if isinstance(document, Mapping) else {}
+
+    def _document(self, prompt: Prompt) -> Any:
+        return self._documents.get(document_id(prompt.meta["task"], prompt.meta["document"]))
 
     async def respond(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
         """Replies by the run's own search; likelihoods by the actor's engine."""
@@ -200,17 +208,14 @@ class HarnessTask(Benchmark):
 def _answered(
     asks: Mapping[str, ReplyRequest], replies: Mapping[str, Answer]
 ) -> dict[str, Answered]:
-    """Example id to its first reply; what further ones cost is added."""
+    """Example id to its first reply that is one, None where all failed; what the others cost is added."""
     found: dict[str, Answered] = {}
     for name, ask in asks.items():
         answer = replies.get(name, Answer(None))
         example = document_id(ask.prompt.meta["task"], ask.prompt.meta["document"])
-        first = found.get(example)
-        found[example] = (
-            Answered(answer.text, answer.usage)
-            if first is None
-            else Answered(first.text, first.usage + answer.usage)
-        )
+        before = found.get(example, Answered(None))
+        text = answer.text if before.text is None else before.text
+        found[example] = Answered(text, before.usage + answer.usage)
     return found
 
 

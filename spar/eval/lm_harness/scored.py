@@ -4,7 +4,8 @@
 out. Of a group, the plain name is the whole group's, and `acc/mmlu_stem` or `acc/mmlu_anatomy` are those
 of its parts, weighted as lm-eval does. Values are lm-eval's own: a metric that is a mean over documents
 is one here too, with the standard error over these documents; any other (a perplexity, say) is
-lm-eval's own number, without one, and is left out where a likelihood in it is missing.
+lm-eval's own number, without one, and is left out where a likelihood in it is missing. A document without an
+answer counts as wrong; of a metric that is better the lower it is, it is left out, and no value of such a metric is a pass.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ class Document:
     read: Mapping[str, str]
     """Filter to what it read out of the reply, for those that read a text."""
     target: str
+    lower_is_better: frozenset[str] = frozenset()
+    """The metrics, as in `values`, that are better the lower they are."""
 
     @property
     def id(self) -> str:
@@ -95,7 +98,9 @@ def as_scored(
         The metric that says whether an example passed; "" for its first.
     """
     documents = [
-        document for task, rows in results["samples"].items() for document in _documents(task, rows)
+        document
+        for task, rows in results["samples"].items()
+        for document in _documents(task, rows, (results.get("higher_is_better") or {}).get(task))
     ]
     table = columns(name, documents, groups)
     shares, notes = _shares(table, documents, official=results["results"], answered=answered)
@@ -149,17 +154,22 @@ def _group_columns(
                 yield Column(f"{metric_name(key)}{ending}", key, group.name, tasks, weighted)
 
 
-def _documents(task: str, rows: Rows) -> Iterator[Document]:
+def _documents(
+    task: str, rows: Rows, higher_is_better: Mapping[str, Any] | None
+) -> Iterator[Document]:
+    lower = {name for name, is_higher in (higher_is_better or {}).items() if is_higher is False}
     numbered: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
         numbered[row["doc_id"]].append(row)
     for number, filtered in numbered.items():
+        values = {f"{m},{row['filter']}": row[m] for row in filtered for m in row["metrics"]}
         yield Document(
             task=task,
             number=number,
-            values={f"{m},{row['filter']}": row[m] for row in filtered for m in row["metrics"]},
+            values=values,
             read={row["filter"]: text for row in filtered if (text := _read(row)) is not None},
             target=str(filtered[0]["target"]),
+            lower_is_better=frozenset(key for key in values if key.rpartition(",")[0] in lower),
         )
 
 
@@ -188,13 +198,19 @@ def _shares(
             continue
         number = float(value or 0.0)
         if _is_mean([document.values[column.key] for document in members], number):
+            unanswered = [d for d in members if _answer(d, answered).text is None]
             for document in members:
-                right = (
-                    document.values[column.key]
-                    if _answer(document, answered).text is not None
-                    else 0.0
+                shares[document.id][column.name] = (float(document.values[column.key]), 1.0)
+            for document in unanswered:
+                if column.key in document.lower_is_better:
+                    del shares[document.id][column.name]
+                else:
+                    shares[document.id][column.name] = (0.0, 1.0)
+            if any(column.key in document.lower_is_better for document in unanswered):
+                notes.append(
+                    f"{column.name} is better the lower it is: {len(unanswered)} of {len(members)} documents, which have "
+                    "no answer, are left out"
                 )
-                shares[document.id][column.name] = (float(right), 1.0)
         elif unscored := [d.id for d in members if _answer(d, answered).is_unscored]:
             # lm-eval's number has the stand-in of their likelihoods in it, which is that of a certain text.
             notes.append(
@@ -239,7 +255,7 @@ def _example(
 
 def _verdicts(document: Document, answered: Answered) -> Iterator[Verdict]:
     for key, value in document.values.items():
-        if _is_number(value) and value in (0, 1):
+        if key not in document.lower_is_better and _is_number(value) and value in (0, 1):
             read = document.read.get(key.rpartition(",")[2], answered.text or "")
             why = f"read {_short(read)!r}, wanted {_short(_expected(document, answered))!r}"
             passed = bool(value) and answered.text is not None

@@ -191,14 +191,25 @@ def _refuse(name: str, task: Any) -> None:
 
 def _check_fewshot(name: str, task: Any, num_fewshot: int | None) -> None:
     """Raise `UsageError` if a task has not as many worked examples as it shall show."""
-    if not num_fewshot:
+    if not num_fewshot or task.get_config("num_fewshot") == 0:
         return
     examples = task.fewshot_docs()
-    if isinstance(examples, Sized) and num_fewshot >= len(examples):
+    if not isinstance(examples, Sized):
+        return
+    # Among the test's own documents lm-eval draws one more, to leave out the one that is asked about.
+    room = len(examples) - _draws_from_test(task)
+    if num_fewshot > room:
         raise UsageError(
-            f"--num-fewshot {num_fewshot:,}: lm-eval's task {name} has {len(examples):,} examples to draw from; "
-            "give fewer"
+            f"--num-fewshot {num_fewshot:,}: lm-eval's task {name} can show {max(room, 0):,} at most, of the "
+            f"{len(examples):,} that it draws from; give fewer"
         )
+
+
+def _draws_from_test(task: Any) -> bool:
+    """Whether a document may be among its task's worked examples."""
+    if hasattr(task, "fewshot_cfg"):
+        return bool(task.fewshot_cfg.split == task.config.test_split)
+    return not task.has_training_docs()
 
 
 def _set_fewshot(task: Any, num_fewshot: int | None) -> None:
