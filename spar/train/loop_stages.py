@@ -128,16 +128,19 @@ def trained_models(config: TrainConfig, run: Path, iteration: int) -> tuple[str,
 
 def models_after(config: TrainConfig, run: Path, iteration: int, origin: Origin) -> Models:
     """The models at the end of an iteration: the last ones that were trained, and the first one of a role that no one trains."""
-    if iteration <= origin.iteration:
-        return Models(origin.actor, origin.actor if config.one_model else origin.refiner)
-    folders = trained_models(config, run, iteration)
     if config.one_model:
-        (model,) = folders
+        first = iteration <= origin.iteration
+        (model,) = (origin.actor,) if first else trained_models(config, run, iteration)
         return Models(model, model)
-    names = config.of_iteration(iteration).methods
-    trained = {LOOP_METHODS[name].role: m for name, m in zip(names, folders, strict=True)}
-    before = models_after(config, run, iteration - 1, origin) if len(trained) < 2 else origin
-    return Models(trained.get("actor", before.actor), trained.get("refiner", before.refiner))
+    trained: dict[Role | None, str] = {}
+    while iteration > origin.iteration and len(trained) < 2:
+        names = config.of_iteration(iteration).methods
+        folders = trained_models(config, run, iteration)
+        found = {LOOP_METHODS[name].role: m for name, m in zip(names, folders, strict=True)}
+        trained = {**found, **trained}
+        # Earlier iterations of the same settings train no other roles.
+        iteration = min(iteration - 1, max(len(config.by_iteration) - 1, 0))
+    return Models(trained.get("actor", origin.actor), trained.get("refiner", origin.refiner))
 
 
 def _iteration(loop: TrainConfig, run: Path, iteration: int, origin: Origin) -> Iterator[Stage]:

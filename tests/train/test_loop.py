@@ -22,7 +22,7 @@ from spar.manifest import Manifest
 from spar.record.training import parse_scores
 from spar.store import LOCK, RunStore
 from spar.train.loop import loop_pipeline, prompts_of, with_harder
-from spar.train.loop_stages import Origin, loop_stages
+from spar.train.loop_stages import Origin, loop_stages, models_after
 from spar.train.pipeline import StageSelection, run_pipeline
 from spar.train.prompts_spec import PromptsSpec
 from spar.train.recipe import TrainConfig, load_train, with_changes
@@ -696,6 +696,31 @@ def test_a_role_that_is_not_trained_keeps_its_first_model(tmp_path: Path, script
     assert second["refiner_model"] == "R"
     assert read_origin(run) == Origin(str(run / "iteration-2" / "dpo" / "model"), "R", 2)
     assert {state.state for state in read_loop(run).stages} == {"done"}
+
+
+def test_a_loop_of_many_iterations_has_its_stages(tmp_path: Path) -> None:
+    """Also where no iteration trains the refiner, so that it is the first one in all of them."""
+    config = settings(iterations=1000, methods=("dpo",))
+    last = loop_stages(config, tmp_path, Origin("first", "second"))[-1]
+    assert isinstance(last.spec, EvalStageSpec)
+    actor = str(tmp_path / "iteration-1000" / "dpo" / "model")
+    (item,) = last.spec.items
+    assert (item.config.actor_model, item.config.refiner_model) == (actor, "second")
+
+
+def test_a_role_keeps_its_last_model_where_later_iterations_train_another(tmp_path: Path) -> None:
+    """The refiner of an iteration is the one of the last iteration that trained one."""
+    entries = ({"methods": ("rft",)}, {}, {"methods": ("dpo",)})
+    config = settings(iterations=6, by_iteration=entries)
+    found = [models_after(config, tmp_path, number, Origin("a", "r")) for number in range(7)]
+    assert [Path(models.actor).parts[-3:-1] for models in found] == [
+        *((), ()),
+        *((f"iteration-{number}", "dpo") for number in range(2, 7)),
+    ]
+    assert [Path(models.refiner).parts[-3:-1] for models in found] == [
+        *((), ("iteration-1", "rft")),
+        *[("iteration-2", "rft")] * 5,
+    ]
 
 
 @pytest.mark.parametrize("method", ["dpo", "rft"])
