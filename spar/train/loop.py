@@ -187,9 +187,10 @@ def _prompts_of_iteration(
 
 
 def with_harder(prompts: Iterable[Prompt], file: Path, share: float) -> Iterator[Prompt]:
-    """As many prompts as there were, the first of them, at most that share, from a file of harder ones."""
+    """As many prompts as there were, the first of them, at most that share, from a file of harder ones, which may be empty."""
     new = list(prompts)
-    harder = list(read_prompts(file))[: int(share * len(new))]
+    is_empty = file.is_file() and not file.stat().st_size
+    harder = [] if is_empty else list(read_prompts(file))[: int(share * len(new))]
     yield from (*harder, *new[: len(new) - len(harder)])
 
 

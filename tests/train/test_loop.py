@@ -21,6 +21,7 @@ from spar.files import locked
 from spar.manifest import Manifest
 from spar.record.training import parse_scores
 from spar.store import LOCK, RunStore
+from spar.train.harder import HarderSpec
 from spar.train.loop import loop_pipeline, prompts_of, with_harder
 from spar.train.loop_stages import Origin, loop_stages, models_after
 from spar.train.pipeline import StageSelection, run_pipeline
@@ -28,7 +29,7 @@ from spar.train.prompts_spec import PromptsSpec
 from spar.train.recipe import TrainConfig, load_train, with_changes
 from spar.train.specs import BuildSpec, EvalStageSpec, TrainingSpec
 from spar.train.stage import Stage, read_record, write_record
-from spar.train.stage_runner import archive
+from spar.train.stage_runner import archive, write_prompts
 from spar.train.status import read_config, read_loop, read_origin, shown_scores
 from tests.fakes import Notes, make_prompt
 
@@ -892,6 +893,26 @@ def test_harder_prompts_are_no_more_than_their_share(tmp_path: Path) -> None:
     new = [make_prompt(f"New {number}.", f"n{number}") for number in range(20)]
     kept = [prompt.id for prompt in with_harder(new, file, 0.5)]
     assert kept == [*(f"h{n}" for n in range(10)), *(f"n{n}" for n in range(10))]
+
+
+def test_a_loop_goes_on_where_no_prompt_got_harder(tmp_path: Path, script: Script) -> None:
+    """Prompts without constraints that programs can check stay as they are, so an iteration has its next ones."""
+    file = tmp_path / "plain.jsonl"
+    file.write_text("".join(f'{{"prompt": "Write about number {i}."}}\n' for i in range(6)))
+
+    def execute(stage: Stage, tick: Callable[[], None]) -> None:
+        script(stage, tick)
+        if isinstance(stage.spec, HarderSpec):
+            write_prompts(stage.spec.prompts, ())
+
+    config = settings(iterations=2, prompts=str(file), harder={"easy": 0.5})
+    pipeline = loop_pipeline(config, tmp_path / "run")
+    run_pipeline(pipeline, execute, listener=Notes([]))
+    rows = (tmp_path / "run" / "iteration-2" / "prompts.jsonl").read_text().splitlines()
+    said = [json.loads(row)["messages"][0]["content"] for row in rows]
+    assert said == [f"Write about number {i}." for i in (3, 4, 5)]
+    with pytest.raises(UsageError, match="there is no file"):
+        list(with_harder((), tmp_path / "none.jsonl", 0.5))
 
 
 def test_overwriting_deletes_the_prompts_that_a_loop_has_made(
