@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
-from spar.errors import RunStopped, SparError, UsageError
+from spar.errors import RunStopped, SparError
 from spar.files import replace_json
 from spar.plugins import check_name
 from spar.record.layout import DPO_FILE, RFT_FILE, SFT_FILE
@@ -44,6 +44,7 @@ from spar.train.data.report import (
     source_report,
     writing_dataset,
 )
+from spar.train.data.required import require_answers, require_examples, require_pairs
 from spar.train.data.scan import (
     BuildSettings,
     PairKey,
@@ -64,7 +65,7 @@ def build(settings: BuildSettings) -> BuildReport:
     Raises
     ------
     UsageError
-        A run is missing or corrupt, its templates are unknown, or it has too few pairs.
+        A run is missing or corrupt, its templates are unknown, or it has too few pairs, answers or examples.
     MissingExtra
         rapidfuzz is not installed, or sentence-transformers where a model is named.
     RunStopped
@@ -74,13 +75,16 @@ def build(settings: BuildSettings) -> BuildReport:
     open_similarity()  # a missing package is an error before the runs are read, not after
     sources = open_sources(settings)
     scan = scan_sources(sources, settings)
-    _require_pairs(scan, settings)
+    require_pairs(scan, settings)
     pair_keys = sorted(scan.pairs, key=scan.pairs.__getitem__)[: settings.max_pairs]
     candidates = select(scan.candidates, QUOTAS[settings.quotas])
     pairs, examples = collect(sources, settings, pair_keys, candidates)
     of_judgements, judge_report = _judge_pairs(settings)
     answers = own_answers(sources, settings) if learns_answers(settings) else []
-    _require_answers(answers, scan, settings)
+    require_answers(answers, scan, settings)
+    learnt: list[RefinerExample | Answer] = [*examples]
+    learnt += answers if settings.own_answers else []
+    require_examples(learnt, scan, settings)
     seeds = [] if settings.seeds is None else read_answers(settings.seeds)
     measures = measure_pairs(pairs, settings.embedding_model)
     runs = runs_of_pairs(settings)
@@ -90,9 +94,7 @@ def build(settings: BuildSettings) -> BuildReport:
             settings.export,
             settings.out,
             pairs=[*pairs, *of_judgements] if "dpo" in settings.methods else None,
-            examples=[*examples, *(answers if settings.own_answers else [])]
-            if "rft" in settings.methods
-            else None,
+            examples=learnt if "rft" in settings.methods else None,
             answers=mixed([*answers, *seeds], settings.seed) if "sft" in settings.methods else None,
         )
         report = BuildReport(
@@ -229,56 +231,6 @@ def main() -> None:
     print("\n".join(summary_lines(report, settings.out)))
 
 
-def _require_pairs(scan: Scan, settings: BuildSettings) -> None:
-    runs = runs_of_pairs(settings)
-    if runs and (settings.max_pairs or settings.min_pairs) < settings.min_pairs:
-        raise UsageError(
-            f"at most {settings.max_pairs} pairs are to be drawn, and {settings.min_pairs} are required; raise max_pairs, or lower min_pairs"
-        )
-    if not runs or len(scan.pairs) >= settings.min_pairs:
-        return
-    reasons = []
-    for run in runs:
-        num_pairs = sum(of_run == run for of_run, _ in scan.pairs)
-        directory = settings.search if run == "search" else settings.drafts
-        has = (
-            PAIR_DRAFTS[settings.pairs]
-            if run == "drafts"
-            else "turned a failing draft into a passing refinement"
-        )
-        reasons.append(f"{directory}: {num_pairs} of {scan.trees[run]} trees {has}")
-    raise UsageError(
-        f"{', '.join(reasons)}, and {settings.min_pairs} are required; run more prompts, or lower min_pairs",
-        change=_fewer(len(scan.pairs)),
-    )
-
-
-def _fewer(number: int) -> str:
-    """The setting with which a loop goes on with as many pairs as there are; "" where there is none."""
-    return f"min_pairs={number}" if number else ""
-
-
-def _require_answers(answers: Sequence[Answer], scan: Scan, settings: BuildSettings) -> None:
-    if "sft" not in settings.methods or len(answers) >= settings.min_pairs:
-        return
-    least = settings.answer_score
-    passes = "passes" if least is None else f"has a score of {least:g} or more"
-    raise UsageError(
-        f"{settings.drafts}: {len(answers)} of {scan.trees['drafts']} prompts have a draft that {passes}, and {settings.min_pairs} are "
-        "required; run more prompts, or lower min_pairs" + (" or answer_score" if least else ""),
-        change=_fewer(len(answers)),
-    )
-
-
-_FAILING_AND_PASSING = "have a passing and a failing draft"
-PAIR_DRAFTS: Mapping[Pairing, str] = {
-    "independent": _FAILING_AND_PASSING,
-    "both": _FAILING_AND_PASSING,
-    "best_worst": "have two drafts of different scores",
-    "pass_rate": "have a passing draft and one with a score of 0",
-    "reference": "have a reply of their own and another draft",
-}
-"""What the trees of drafts have that make a pair."""
 WITHOUT_PAIR: Mapping[NoPair, str] = {
     "tied": "all drafts have the same score",
     "undecided": "fewer drafts or scores than a pair needs",

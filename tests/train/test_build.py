@@ -200,6 +200,41 @@ def test_too_few_pairs_are_an_error(runs: BuildSettings, tmp_path: Path) -> None
     assert caught.value.change == ""
 
 
+def test_a_refiner_without_an_example_is_an_error_before_any_training(
+    runs: BuildSettings, tmp_path: Path
+) -> None:
+    """With the reason, and without its training as the way on; a build that no training follows has an empty file."""
+    agreed = [make_tree((None, 0), (None, 5), prompt_id=f"p{i}") for i in range(3)]
+    unsolved = make_tree((None, 0), (0, 0), prompt_id="p0")
+    settings = replace(
+        runs,
+        search=write_run(tmp_path / "none", unsolved),
+        drafts=write_run(tmp_path / "agreed", *agreed),
+        pairs="independent",
+        is_trained=True,
+    )
+    said = "no example to learn: none of 1 searches .* of 8 judgements 0 are split"
+    with pytest.raises(UsageError, match=said) as caught:
+        build(settings)
+    assert caught.value.change == "methods=[dpo]"
+    assert not runs.out.exists()
+    with pytest.raises(UsageError, match=r"or leave its training out$") as caught:
+        build(replace(settings, methods=("rft",)))
+    assert caught.value.change == ""
+    assert build(replace(settings, methods=("dpo",))).pairs.pairs == 3
+    assert build(replace(settings, is_trained=False)).examples == {}
+    answers = replace(settings, methods=("rft",), own_answers=True)
+    assert build(answers).answers == 3
+
+
+def test_a_run_without_trees_is_counted_as_such(runs: BuildSettings, tmp_path: Path) -> None:
+    """As where every draft passes, so that there is nothing to search from."""
+    settings = replace(runs, search=write_run(tmp_path / "none"), methods=("rft", "sft"))
+    report = build(settings)
+    assert (report.runs["search"].trees, report.runs["search"].votes.judgements) == (0, 0)
+    assert report.examples == {"draft_no": 6, "draft_yes": 6}
+
+
 def draft_tree(num_yes: int) -> SearchTree:
     """A lone draft."""
     return tree_of(draft(num_yes))

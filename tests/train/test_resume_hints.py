@@ -21,7 +21,7 @@ from spar.train.bootstrap import pipeline as bootstrap_pipeline
 from spar.train.bootstrap.recipe import load_bootstrap
 from spar.train.common import check_lengths, readable_error
 from spar.train.loop import default_directory, loop_pipeline
-from spar.train.pipeline import Pipeline, run_pipeline
+from spar.train.pipeline import Pipeline, StageSelection, run_pipeline
 from spar.train.recipe import TrainConfig, load_train
 from spar.train.settings import DpoSettings
 from spar.train.specs import BootstrapBuildSpec, BuildSpec, TrainingSpec
@@ -33,7 +33,9 @@ LONG, SHORT = 9_999, 10
 
 
 def run_stages(
-    pipeline: Pipeline, on_stage: Callable[[Stage], None] = lambda stage: None
+    pipeline: Pipeline,
+    on_stage: Callable[[Stage], None] = lambda stage: None,
+    rerun_from: str = "",
 ) -> list[str]:
     """Run the stages of a pipeline, which write what the next ones need and nothing else; returns their titles."""
     ran: list[str] = []
@@ -51,7 +53,12 @@ def run_stages(
                 prompts.touch()
                 backward.touch()
 
-    run_pipeline(replace(pipeline, prepare=lambda stage: None), execute, listener=Listener())
+    run_pipeline(
+        replace(pipeline, prepare=lambda stage: None),
+        execute,
+        listener=Listener(),
+        selection=StageSelection(rerun_from=rerun_from),
+    )
     return ran
 
 
@@ -141,6 +148,19 @@ def test_too_few_pairs_are_enough_as_the_message_says(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         run_stages(pipeline, failing("1/build", few))
     assert run_stages(loop_pipeline(followed(str(caught.value)), run))[0] == "1/build"
+
+
+def test_a_loop_goes_on_without_the_refiners_training_as_the_message_says(tmp_path: Path) -> None:
+    """Nothing is trained before; the build runs again, since its data are others."""
+    run = tmp_path / "run"
+    none = UsageError("no example to learn", change="methods=[dpo]")
+    with pytest.raises(UsageError) as caught:
+        run_stages(loop_pipeline(load_train("nano", {}, SMALL), run), failing("1/build", none))
+    command = f"spar train --out {run} --rerun-from 1/build --set 'methods=[dpo]'"
+    assert str(caught.value).endswith(f"; to go on: {command}")
+    pipeline = loop_pipeline(settings(None, run, {}, ["methods=[dpo]"], overwrite=False), run)
+    ran = run_stages(pipeline, rerun_from="1/build")
+    assert ran[:3] == ["1/build", "1/dpo", "2/draft"]
 
 
 def test_no_command_is_named_where_it_would_change_nothing(tmp_path: Path) -> None:

@@ -88,6 +88,8 @@ class BuildSettings:
     """Seed of draws and order."""
     min_pairs: int = 1
     """Fewer pairs than this are an error."""
+    is_trained: bool = False
+    """Whether trainings follow, so that a refiner without any example is an error."""
     max_pairs: int | None = None
     """Most pairs, drawn by the seed; None keeps all (paper)."""
     templates: Path | None = None
@@ -107,6 +109,7 @@ class BuildSettings:
         return cls(
             out=Path(spec.out),
             score_rule=ScoreRule(**{name: getattr(spec, name) for name in rule}),
+            is_trained=True,
             **{**values, **runs},
         )
 
@@ -252,7 +255,7 @@ class Scan:
         """Add the examples of one tree."""
         self.trees[source.run] += 1
         self.solved[source.run] += tree.solved
-        self.votes.setdefault(source.run, VoteCounter()).add(tree.nodes)
+        self.votes[source.run].add(tree.nodes)
         if source.run == "drafts":
             self.drafts.add(tree)
         pair = source.pair(tree, settings)
@@ -273,7 +276,7 @@ class Scan:
 
 def scan_sources(sources: tuple[Source, ...], settings: BuildSettings) -> Scan:
     """Read every run once."""
-    scan = Scan()
+    scan = Scan(votes={source.run: VoteCounter() for source in sources})
     for source in sources:
         for tree in source.trees():
             scan.add(source, tree, settings)
