@@ -122,8 +122,8 @@ class TrainConfig(Settings):
     references: str = setting("", is_path=True, omit_default=True)
     """With `reference`: a file of replies with the fields `id` and `response`, for prompts without a reply of their own."""
     cut_drafts: bool = setting(True, omit_default=True)
-    """Whether drafts that ended at their token limit take part in pairs (code: they do). Refined, such a draft still stops in
-    the middle, and the actor learns to stop there."""
+    """Whether drafts that ended at their token limit take part in pairs and are answers to learn (code: they do). Such a draft
+    stops in the middle, refined by a program too, and the actor learns to stop there."""
     shuffle_labels: bool = False
     """Whether the sides of pairs are swapped at random: a control that must teach nothing."""
     quotas: Literal["balanced", "official"] = "balanced"

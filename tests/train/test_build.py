@@ -27,7 +27,7 @@ from spar.train.build import build, read_report, summary_lines
 from spar.train.data.answers import read_answers
 from spar.train.data.export import read_examples, read_pairs
 from spar.train.data.scan import BuildSettings, open_sources, scan_sources
-from spar.types import Node, Prompt, SearchTree
+from spar.types import Node, Prompt, SearchTree, Usage
 from tests.fakes import World, make_judgement, make_prompt, make_settings, real_roles
 from tests.train.trees import draft, make_tree, tree_of, write_run
 
@@ -178,6 +178,30 @@ def test_answers_alone_are_drafts(runs: BuildSettings) -> None:
     report = build(settings)
     answers = read_answers(settings.out / "sft.jsonl")
     assert {answer.run for answer in answers} == {"drafts"} and report.answers == len(answers) > 0
+
+
+def test_answers_that_were_cut_may_be_left_out(runs: BuildSettings, tmp_path: Path) -> None:
+    """As drafts of pairs are: another draft is learnt, or none, and too few of them are an error."""
+    cut = Usage(cut_calls=1)
+    trees = [
+        tree_of(*(n.model_copy(update={"usage": cut}) if n.id in ids else n for n in tree.nodes))
+        for ids, tree in (({1}, make_tree(*MIXED_DRAFTS)), ({1, 2}, make_tree(*MIXED_DRAFTS)))
+    ]
+    judged = write_run(
+        tmp_path / "cut",
+        *(
+            t.model_copy(update={"prompt": make_prompt("Say.", f"p{i}")})
+            for i, t in enumerate(trees)
+        ),
+    )
+    settings = replace(runs, drafts=judged, methods=("sft",), search=None)
+    assert build(settings).answers == 2
+    for seed in range(8):
+        report = build(replace(settings, cut_drafts=False, seed=seed))
+        (answer,) = read_answers(settings.out / "sft.jsonl")
+        assert (report.answers, answer.prompt_id, answer.node) == (1, "p0", 2)
+    with pytest.raises(UsageError, match="1 of 2 prompts have a draft that passes and was not cut"):
+        build(replace(settings, cut_drafts=False, min_pairs=2))
 
 
 def test_too_few_pairs_are_an_error(runs: BuildSettings, tmp_path: Path) -> None:

@@ -21,16 +21,13 @@ if TYPE_CHECKING:
 def own_answers(sources: Iterable[Source], settings: BuildSettings) -> list[Answer]:
     """An answer of each prompt that passes, in a seeded order: with `own_answers` its refinement, where there is one; else a draft."""
     answers: dict[str, Answer] = {}
+    seed, least, cut = settings.seed, settings.answer_score, settings.cut_drafts
     for source in sources:
         if source.run == "judgements" or (source.run == "search" and not settings.own_answers):
             continue
         for tree in source.trees():
             is_search = source.run == "search"
-            node = (
-                solution(tree)
-                if is_search
-                else passing_draft(tree, settings.seed, settings.answer_score)
-            )
+            node = solution(tree) if is_search else passing_draft(tree, seed, least, cut_drafts=cut)
             if node is None or (tree.prompt.id in answers and not is_search):
                 continue
             reply = Message(role="assistant", content=node.response)

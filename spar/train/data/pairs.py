@@ -149,17 +149,21 @@ def solution(tree: SearchTree) -> Node | None:
     return answer if answer is not None and passes(answer, tree) else None
 
 
-def passing_draft(tree: SearchTree, seed: int, least: float | None = None) -> Node | None:
+def passing_draft(
+    tree: SearchTree, seed: int, least: float | None = None, *, cut_drafts: bool = True
+) -> Node | None:
     """One of a prompt's passing drafts, drawn by `seed`; None where none passes.
 
     Parameters
     ----------
     least:
         The score from which a draft passes; None for the tree's gate.
+    cut_drafts:
+        Whether drafts that ended at their token limit count.
     """
     passing = [
         node
-        for node in tree.children(None)
+        for node in _drafts(tree, cut_drafts=cut_drafts)
         if (passes(node, tree) if least is None else node.score >= least - _ROUNDING)
     ]
     return _draw(passing, seed, tree, "passing") if passing else None

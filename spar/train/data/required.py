@@ -50,6 +50,7 @@ def require_answers(answers: Sequence[Answer], scan: Scan, settings: BuildSettin
         return
     least = settings.answer_score
     passes = "passes" if least is None else f"has a score of {least:g} or more"
+    passes += "" if settings.cut_drafts else " and was not cut"
     raise UsageError(
         f"{settings.drafts}: {len(answers)} of {scan.trees['drafts']} prompts have a draft that {passes}, and {settings.min_pairs} are "
         "required; run more prompts, or lower min_pairs" + (" or answer_score" if least else ""),

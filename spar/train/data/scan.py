@@ -75,7 +75,7 @@ class BuildSettings:
     score_rule: ScoreRule = ScoreRule()
     """How `best_worst` chooses."""
     cut_drafts: bool = True
-    """Whether two drafts make a pair where one of them ended at its token limit."""
+    """Whether drafts that ended at their token limit take part in pairs of drafts, and are answers to learn."""
     shuffle_labels: bool = False
     """Whether the sides of pairs are swapped at random: a control that must teach nothing."""
     judgements: JudgementFilter = "split"
