@@ -77,7 +77,7 @@ class Pipeline:
     key: Callable[[Stage, str], str] = lambda stage, name: ""
     """What the recipe calls a setting of a stage; "" where `--set` does not reach it."""
     prompt_files: tuple[Path, ...] = ()
-    """Files of prompts that belong to no single stage."""
+    """Files of prompts that are written before the stages to which they belong are started."""
 
 
 def run_pipeline(

@@ -198,18 +198,20 @@ def run_stage(
 
 
 def archive(folder: Path, stages: Sequence[Stage], note: Callable[[str], None]) -> None:
-    """Move what stages have written to `replaced/N`, so that they run again."""
+    """Move what stages have written to `replaced/N`, and prompts that were written for them, so that they run again."""
     started = [stage for stage in stages if stage.record.exists()]
-    if not started:
+    # A bootstrap has the prompts of all stages from its start on.
+    written = [s for s in stages if s in started or (s.prompts is not None and s.prompts.exists())]
+    if not written:
         return
     numbers = [int(path.name) for path in (folder / REPLACED).glob("*") if path.name.isdecimal()]
     target = folder / REPLACED / str(1 + max(numbers, default=0))
-    for stage in reversed(started):  # a kill in the middle leaves no done stage without its inputs
+    for stage in reversed(written):  # a kill in the middle leaves no done stage without its inputs
         destination = target / stage.home.relative_to(folder)
         destination.mkdir(parents=True, exist_ok=True)
         for path in filter(Path.exists, stage.files):
             path.rename(destination / path.name)
-    titles = ", ".join(stage.title for stage in started)
+    titles = ", ".join(stage.title for stage in started or written)
     note(f"running again: {titles}; their earlier output is in {target}")
 
 

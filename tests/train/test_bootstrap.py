@@ -13,6 +13,7 @@ import pytest
 from spar.bootstrap_runner import plan_bootstrap
 from spar.errors import ConfigChanged, UsageError
 from spar.listener import Listener
+from spar.prompts import read_prompts
 from spar.record.training_data import DraftCounts
 from spar.templates import load
 from spar.train.bootstrap.build import build, read_report, summary_lines
@@ -488,6 +489,51 @@ def test_rerunning_refine_keeps_the_refiners_files(tmp_path: Path, executed: lis
     ]
     assert (tmp_path / "refiner").is_dir()
     assert (tmp_path / "refiner.prompts.jsonl").is_file()
+
+
+def write_prompts(file: Path, word: str) -> list[list[str]]:
+    """A file of four prompts; returns the actor's and the refiner's."""
+    texts = [f"{word} {number}" for number in range(4)]
+    file.write_text("".join(f'{{"prompt": "{text}"}}\n' for text in texts))
+    return [texts[:2], texts[2:]]
+
+
+def kept_prompts(run: Path) -> list[list[str]]:
+    """The actor's prompts and the refiner's in a folder."""
+    files = [run / f"{role}.prompts.jsonl" for role in ("actor", "refiner")]
+    return [[prompt.messages[0].content for prompt in read_prompts(file)] for file in files]
+
+
+def test_stages_that_run_again_read_their_prompts_again(
+    tmp_path: Path, executed: list[str]
+) -> None:
+    """Those of `answers` are the actor's, those of `drafts` the refiner's; a bootstrap that is resumed keeps them."""
+    file, run = tmp_path / "prompts.jsonl", tmp_path / "run"
+    config = CONFIG.model_copy(update={"prompts": str(file)})
+    old = write_prompts(file, "old")
+    bootstrap(executed, run, config, stop_after="answers")
+    new = write_prompts(file, "new")
+    bootstrap(executed, run, config, stop_after="drafts")
+    assert kept_prompts(run) == old
+    bootstrap(executed, run, config, rerun_from="drafts", stop_after="drafts")
+    assert kept_prompts(run) == [old[0], new[1]]
+    bootstrap(executed, run, config, rerun_from="answers", stop_after="drafts")
+    assert kept_prompts(run) == new
+    assert kept_prompts(run / "replaced" / "2") == [old[0], new[1]]
+
+
+def test_prompts_of_stages_that_were_not_started_are_read_again(
+    tmp_path: Path, executed: list[str]
+) -> None:
+    """They were written with the others, at the start."""
+    file, run = tmp_path / "prompts.jsonl", tmp_path / "run"
+    config = CONFIG.model_copy(update={"prompts": str(file)})
+    write_prompts(file, "old")
+    bootstrap(executed, run, config, stop_after="answers")
+    new = write_prompts(file, "new")
+    bootstrap(executed, run, config, rerun_from="answers")
+    assert kept_prompts(run) == new
+    assert executed == ["answers", *STAGES]
 
 
 def test_settings_of_finished_stages_are_fixed(tmp_path: Path, executed: list[str]) -> None:

@@ -33,7 +33,7 @@ from spar.types import Role
 STAGES = ("answers", "drafts", "judge", "refine", "build", "sft-actor", "sft-refiner")
 """Every stage, in order."""
 ACTOR_PROMPTS, REFINER_PROMPTS = "actor.prompts.jsonl", "refiner.prompts.jsonl"
-"""The prompts for each model, in the bootstrap's folder."""
+"""The prompts for each model, in the bootstrap's folder; each belongs to the first stage that reads it."""
 
 
 def bootstrap_stages(config: BootstrapConfig, run: Path) -> tuple[Stage, ...]:
@@ -74,7 +74,7 @@ def bootstrap_stages(config: BootstrapConfig, run: Path) -> tuple[Stage, ...]:
             out=str(run / name),
             config=DecodeConfig.from_stored({**decode.stored(), **changes, **common}),
         )
-        return Stage(name, run, spec)
+        return Stage(name, run, spec, prompts=None if source else run / prompts)
 
     return (
         generation(AnswerSpec, "answers", ACTOR_PROMPTS, teacher, answering),
