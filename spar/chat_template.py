@@ -1,9 +1,9 @@
 """Renders conversations with a model's own chat template, in the same way for searches and trainings.
 
 What a template cannot render is adapted before it is rendered, and said once: a system turn that it refuses
-or leaves out is put at the start of the user's turn that follows, two turns of one role in a row are
-joined, and texts become lists of parts where it reads nothing else. What it can render is found out by
-rendering probe words in each role. A template that leaves out what the user says is an error.
+or leaves out, be it only once a reply follows (Mistral's), is put at the start of the user's turn that follows,
+two turns of one role in a row are joined, and texts become lists of parts where it reads nothing else. What it can
+render is found out by rendering probe words in each role. A template that leaves out what the user says is an error.
 
 Texts go through `spar.sanitize`, so that no text can forge a turn. A template that reads the clock gets a
 fixed date, so that a run can be repeated and a training sees what the search saw.
@@ -35,6 +35,8 @@ _GIVEN = frozenset(
 _TURNS = frozenset({"messages", "add_generation_prompt", "tools", "documents"})
 _GENERATION_MARK = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
 
+_Fate = Literal["shows", "leaves out", "refuses"]
+_SystemFate = Literal["shows", "drops", "leaves out", "refuses"]
 Turn = dict[str, Any]
 """A turn in the template's format: `role`, and `content` as a text or a list of parts."""
 
@@ -49,8 +51,8 @@ class Adaptations:
     """Which system turns are put at the start of the user's next turn: none, those after the start, or all."""
     join_turns: bool = False
     """Two turns of one role in a row are joined."""
-    system: Literal["shows", "leaves out", "refuses"] = "shows"
-    """What the template does to the system turns that are folded."""
+    system: _SystemFate = "shows"
+    """What the template does to the system turns that are folded; "drops" is to leave them out once a reply follows."""
     assistant: Literal["shows", "leaves out", "refuses"] = "shows"
     """What the template does to the assistant's turns. Nothing can be done about these."""
 
@@ -219,9 +221,11 @@ class ChatTemplate:
 
     def _say_adapted(self, adaptations: Adaptations, roles: set[str]) -> None:
         if adaptations.fold_system != "no" and "system" in roles:
+            fate = f"{adaptations.system} system turns"
+            if adaptations.system == "drops":
+                fate = "leaves out system turns once a reply follows"
             self._say(
-                f"the chat template {adaptations.system} system turns: each is put at the start of the user's "
-                "turn that follows it"
+                f"the chat template {fate}: each is put at the start of the user's turn that follows it"
             )
         elif adaptations.join_turns:
             self._say("the chat template refuses two turns of one role in a row: they are joined")
@@ -289,9 +293,6 @@ def _as_date(value: object) -> datetime:
         ) from None
 
 
-_Fate = Literal["shows", "leaves out", "refuses"]
-
-
 def _probe(render: Callable[[Sequence[Turn]], str]) -> Adaptations:
     """What a template can render, by its renderings of probe words."""
     user, reason = _fate(render, "user")
@@ -306,7 +307,11 @@ def _probe(render: Callable[[Sequence[Turn]], str]) -> Adaptations:
     def fate(*roles: str) -> _Fate:
         return _fate(render, *roles, parts=parts)[0]
 
-    system, assistant = fate("system", "user"), fate("user", "assistant", "user")
+    system: _SystemFate = fate("system", "user")
+    assistant = fate("user", "assistant", "user")
+    replied = _shown(render, "system", "user", "assistant", parts=parts)[0]
+    if system == "shows" and replied == [False, True, True]:
+        system = "drops"  # a reply could not be trained on in the context of its search
     fold: Literal["no", "later", "all"] = "no" if system == "shows" else "all"
     if fold == "no" and assistant == "shows":
         system = fate("user", "assistant", "system", "user")
@@ -324,6 +329,16 @@ def _fate(
     render: Callable[[Sequence[Turn]], str], *roles: str, parts: bool = False
 ) -> tuple[_Fate, str]:
     """What becomes of turns of these roles, and the template's reason if it refuses them."""
+    shown, reason = _shown(render, *roles, parts=parts)
+    if shown is None:
+        return "refuses", reason
+    return ("shows" if all(shown) else "leaves out"), ""
+
+
+def _shown(
+    render: Callable[[Sequence[Turn]], str], *roles: str, parts: bool
+) -> tuple[list[bool] | None, str]:
+    """Which turns of these roles are shown; None where the template refuses them, with its reason."""
     from jinja2 import TemplateError
 
     words = [f"{_PROBES[role]}{index}" for index, role in enumerate(roles)]
@@ -333,5 +348,5 @@ def _fate(
     try:
         text = render(_in_parts(turns) if parts else turns)
     except (TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
-        return "refuses", str(error) or type(error).__name__
-    return ("shows" if all(word in text for word in words) else "leaves out"), ""
+        return None, str(error) or type(error).__name__
+    return [word in text for word in words], ""

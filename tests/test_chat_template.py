@@ -32,6 +32,16 @@ DROPS_SYSTEM = LOOP + "{% if m['role'] != 'system' %}" + TURN + "{% endif %}" + 
 DROPS_LATER_SYSTEM = (
     LOOP + "{% if m['role'] != 'system' or loop.first %}" + TURN + "{% endif %}" + OPEN
 )
+DROPS_ANSWERED_SYSTEM = (
+    "{% if messages[0]['role'] == 'system' %}{% set rules = messages[0]['content'] %}"
+    + "{% set messages = messages[1:] %}{% endif %}{% for m in messages %}"
+    + "{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    + "{{ raise_exception('After the optional system message, roles must alternate') }}{% endif %}"
+    + "{% if m['role'] == 'assistant' %}{{ ' ' + m['content'] + '<|end|>' }}"
+    + "{% elif loop.last and rules is defined %}{{ '[INST] ' + rules + '\n\n' + m['content'] + '[/INST]' }}"
+    + "{% else %}{{ '[INST] ' + m['content'] + '[/INST]' }}{% endif %}{% endfor %}"
+)
+"""As Mistral-7B-Instruct-v0.3 does it: the system's text is in the user's last turn, if no reply follows."""
 PARTS_ONLY = (
     LOOP
     + "{{ '<|' + m['role'] + '|>' }}{% for part in m['content'] %}{% if part['type'] == 'text' %}"
@@ -87,6 +97,10 @@ def templated(tokenizer: Any, notes: list[str], monkeypatch: pytest.MonkeyPatch)
         ),
         (DROPS_SYSTEM, Adaptations(fold_system="all", system="leaves out")),
         (DROPS_LATER_SYSTEM, Adaptations(fold_system="later", system="leaves out")),
+        (
+            DROPS_ANSWERED_SYSTEM,
+            Adaptations(fold_system="all", join_turns=True, system="drops"),
+        ),
         (PARTS_ONLY, Adaptations(parts=True)),
         (
             LOOP + "{% if m['role'] == 'user' %}" + TURN + "{% endif %}" + OPEN,
@@ -125,6 +139,23 @@ def test_every_word_of_a_conversation_is_rendered(
     assert text.endswith("<|assistant|>")
     assert [note for note in notes if said and note.startswith(said)] == notes
     assert len(notes) == bool(said)
+
+
+def test_a_system_turn_stays_where_it_is_once_a_reply_follows(
+    templated: Any, notes: list[str]
+) -> None:
+    """It is in the first user's turn in every rendering, and that is said; one turn reads as by the template alone."""
+    template = templated(DROPS_ANSWERED_SYSTEM)
+    asked = talk("system: Be brief.", "user: a", "assistant: b", "user: c")
+    texts = [template.text(template.turns(asked[:n]), prompt=True) for n in (2, 3, 4)]
+    first = "[INST] Be brief.\n\na[/INST]"
+    assert texts == [first, f"{first} b<|end|>", f"{first} b<|end|>[INST] c[/INST]"]
+    raw = [{"role": m.role, "content": m.content} for m in asked[:2]]
+    assert template.text(raw, prompt=True) == first
+    assert notes == [
+        "the chat template leaves out system turns once a reply follows: each is put at the start of the "
+        "user's turn that follows it"
+    ]
 
 
 def test_turns_of_one_role_are_joined(templated: Any, notes: list[str]) -> None:

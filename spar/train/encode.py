@@ -113,10 +113,7 @@ class Encoder:
         seam = self._seam(turns, prompt)
         shared = prompt[: len(prompt) - seam.dropped] + seam.opening
         if not whole.startswith(shared):
-            raise UsageError(
-                "the chat template renders the turns before a reply differently with and without it, so that a "
-                "model would not be trained on the context that a search gives it; change its chat_template.jinja"
-            )
+            raise _loses_context()
         context = prompt + seam.opening
         if opens_thinking(context):
             context += closing_tag(context) + "\n\n"
@@ -194,11 +191,20 @@ class Encoder:
         """How a prompt and a reply meet; it depends on the roles only, and is found with a word as the reply."""
         roles = tuple(str(turn["role"]) for turn in turns)
         if roles not in self._seams:
-            probed = self._text([*turns[:-1], self.template.turns([_PROBE])[0]])
-            shared = _common(prompt, probed)
-            before, _, _ = probed[shared:].partition(_PROBE.content)
-            self._seams[roles] = _Seam(len(prompt) - shared, before if before.strip() else "")
+            asked = [_with_word(turn, index) for index, turn in enumerate(turns[:-1])]
+            _, between = self._meeting(asked, self._text(asked, prompt=True))
+            if any(_word(index) in between for index in range(len(asked))):
+                raise _loses_context()
+            self._seams[roles], _ = self._meeting(turns[:-1], prompt)
         return self._seams[roles]
+
+    def _meeting(self, asked: Sequence[Turn], prompt: str) -> tuple[_Seam, str]:
+        """Where a word in place of the reply meets a prompt, and all text that only one of the two has there."""
+        probed = self._text([*asked, self.template.turns([_PROBE])[0]])
+        shared = _common(prompt, probed)
+        opening, _, _ = probed[shared:].partition(_PROBE.content)
+        seam = _Seam(len(prompt) - shared, opening if opening.strip() else "")
+        return seam, prompt[shared:] + opening
 
     def _span(self, turns: list[Turn], index: int, ids: list[int]) -> tuple[int, int]:
         """The start and end of the tokens of an assistant's turn before the last."""
@@ -236,6 +242,23 @@ class Encoder:
             raise UsageError(
                 f"the model's chat template rejects a conversation of {roles}: {error}"
             ) from error
+
+
+def _word(index: int) -> str:
+    return f"Violet anchor {index}"
+
+
+def _with_word(turn: Turn, index: int) -> Turn:
+    """A turn that says a word of its own."""
+    parts = not isinstance(turn["content"], str)
+    return {**turn, "content": [{"type": "text", "text": _word(index)}] if parts else _word(index)}
+
+
+def _loses_context() -> UsageError:
+    return UsageError(
+        "the chat template renders the turns before a reply differently with and without it, so that a "
+        "model would not be trained on the context that a search gives it; change its chat_template.jinja"
+    )
 
 
 def _differs(number: int) -> UsageError:

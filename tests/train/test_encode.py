@@ -21,6 +21,7 @@ from spar.train.encode import (
     without_thinking,
 )
 from spar.types import Message
+from tests.test_chat_template import DROPS_ANSWERED_SYSTEM
 
 pytestmark = pytest.mark.model
 
@@ -265,6 +266,39 @@ def test_system_turns_are_folded_as_in_a_search(tokenizer: Any, templated: Any) 
     sent = list(ChatEncoder(tokenizer).render(asked).ids)
     assert encoder.encode((*asked, TWO[1]), "last").ids[: len(sent)] == sent
     assert tokenizer.decode(sent) == "<|user|>Be brief.\n\nWrite a word.<|end|><|assistant|>"
+
+
+def test_a_system_turn_that_goes_once_a_reply_follows_is_trained_on_as_searched(
+    tokenizer: Any, templated: Any
+) -> None:
+    """Its text stands once before each reply, whatever rows came before it, and loss is on the replies alone."""
+    encoder = templated(DROPS_ANSWERED_SYSTEM)
+    system = Message(role="system", content="Be brief.")
+    for asked in ("Write a word.", "Name a fox.", "Write two words."):
+        for turns in (talk(asked, "fox"), talk(asked, "fox", "Again.", "owl")):
+            messages = (system, *turns)
+            sent = list(ChatEncoder(tokenizer).render(messages[:-1]).ids)
+            encoded = encoder.encode(messages, "last")
+            assert encoded.ids[: len(sent)] == sent
+            assert encoded.labels[: len(sent)] == [IGNORED] * len(sent)
+            rendering = encoder.text(messages)
+            assert rendering.context.count("Be brief.") == rendering.context.count(asked) == 1
+            assert rendering.reply.strip() == f"{turns[-1].content}<|end|>"
+
+
+@pytest.mark.parametrize("reply_follows", ["{{ m['content'] + '!' }}", "{{ '?' + m['content'] }}"])
+def test_a_template_that_rewrites_the_last_question_is_rejected(
+    templated: Any, reply_follows: str
+) -> None:
+    """Each row alike, also the first, whose question is the one that the seam was found with."""
+    changes = (
+        f"{_LOOP}{{% if m['role'] == 'user' and not loop.last %}}{reply_follows}"
+        "{% else %}{{ '>' + m['content'] }}{% endif %}{% endfor %}{{ '|' if add_generation_prompt }}"
+    )
+    encoder = templated(changes)
+    for asked in ("Write a word.", "Write a word.", "Name a fox."):
+        with pytest.raises(UsageError, match="differently with and without it"):
+            encoder.text(talk(asked, "fox"))
 
 
 @pytest.mark.parametrize(
