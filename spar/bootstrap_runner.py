@@ -13,6 +13,7 @@ Every stage runs in a process of its own (`spar.stage_processes`), so a script n
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from spar.rows.read import is_stream
 from spar.run.resolve import deployments, engine_label, loaded_models, loads_models
 from spar.stage_processes import stage_processes
 from spar.train.bootstrap.build import read_report
+from spar.train.bootstrap.conversations import check_conversations
 from spar.train.bootstrap.pipeline import (
     actor_prompts,
     bootstrap_pipeline,
@@ -47,6 +49,8 @@ from spar.train.pipeline import (
     select_stages,
     with_models,
 )
+from spar.train.settings import SftSettings
+from spar.train.specs import TrainingSpec
 from spar.train.stage import Stage, is_done
 
 
@@ -115,6 +119,7 @@ def bootstrap(
         listener.note(note)
     loaded = (*loaded_models(config.teacher), *loaded_models(config.student))
     pipeline = with_models(plan.pipeline, (_student(config), *loaded), listener.note)
+    _check_conversations(config, plan.stages, pipeline)
     with stage_processes() as execute:
         run_pipeline(pipeline, execute, listener=listener, selection=selection, overwrite=overwrite)
     return _result(plan.pipeline)
@@ -141,7 +146,8 @@ def plan_bootstrap(
     if not stages:
         return BootstrapPlan(pipeline, (), (f"{folder}: every selected stage is done",))
     _check_teacher(config)
-    _check_student(config)
+    if _check_student(config):
+        _check_conversations(config, stages, pipeline)
     check_stages(stages, training_processes(stages, config.launch, read_machine()))
     teacher = engine_label(deployments(config.teacher)["actor"])
     missing = missing_requirements(folder, stages)
@@ -188,7 +194,18 @@ def _count_prompts(config: BootstrapConfig) -> PromptCounts:
     return PromptCounts(actor, refiner)
 
 
-def _check_student(config: BootstrapConfig) -> None:
+def _check_conversations(
+    config: BootstrapConfig, stages: Sequence[Stage], pipeline: Pipeline
+) -> None:
+    """Refuse prompts that the student's chat template cannot render, unless the teacher has answered them already."""
+    training = next(stage.spec for stage in pipeline.stages if stage.name == "sft-actor")
+    assert isinstance(training, TrainingSpec)
+    if any(stage.name == "answers" for stage in stages):
+        check_conversations(config, SftSettings.model_validate(training.stored()))
+
+
+def _check_student(config: BootstrapConfig) -> bool:
+    """Refuse a student that cannot be trained; returns whether its tokenizer is on this machine already."""
     student = config.student
     if student.base_url or student.actor_url or is_remote(student):
         raise UsageError(
@@ -199,11 +216,12 @@ def _check_student(config: BootstrapConfig) -> None:
     check_model_folder(model)
     folder = local_files(model)
     if folder is None and (is_known(model) or is_gguf(model)):
-        return  # it is fetched or converted before the teacher is paid
+        return False  # it is fetched or converted before the teacher is paid
     if folder is None or not has_chat_template(folder):
         from spar.train.weights import load_tokenizer
 
         load_tokenizer(model)  # raises where there is none, before the teacher is paid
+    return True
 
 
 def _student(config: BootstrapConfig) -> str:

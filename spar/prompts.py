@@ -83,6 +83,12 @@ def read_prompts(
     return islice(_read(prompts, name), limit)
 
 
+def place_of(source: str | Path, index: int, *, prompt_field: str = "") -> str:
+    """Where the prompt of this number, from 0, stands in a file or a data set, for messages: `FILE:LINE`."""
+    rows = read_rows(source, text_field=prompt_field or TEXT_FIELD)
+    return next(islice(rows, index, None)).where
+
+
 def prompt_from_text(text: str, source: str = "--prompt") -> Prompt:
     """The prompt with one user turn; raises `UsageError` if the text is blank.
 

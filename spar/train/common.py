@@ -22,10 +22,11 @@ from spar.record.training import FAILURE, TRAIN_REPORT, TrainReport, read_metric
 from spar.subprocesses import exit_with_parent, print_error, write_failure
 from spar.train.context import GROUP_SECONDS, TrainingContext, open_training
 from spar.train.deepspeed_files import deepspeed_config
-from spar.train.encode import Encoder, without_thinking
+from spar.train.encode import Encoder
 from spar.train.needs import check_needs
 from spar.train.owned import is_foreign, remove_leftovers
 from spar.train.progress import callbacks, end_with, last_checkpoint, plot
+from spar.train.rows import without_thinking
 from spar.train.settings import TrainerSettings, load_settings
 from spar.train.usable import Usable, select_usable
 from spar.train.weights import load_model, load_tokenizer, save_final, to_fp32

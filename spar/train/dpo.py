@@ -23,9 +23,10 @@ from spar.train.common import (
     start_training,
 )
 from spar.train.context import TrainingContext
-from spar.train.encode import SIDES, Encoder, Rendering, read_pairs
+from spar.train.encode import Encoder, Rendering
 from spar.train.owned import PAIRS, is_owned, mark_owned
 from spar.train.progress import wait_for_all
+from spar.train.rows import SIDES, each_row, read_pairs
 from spar.train.settings import DpoSettings
 from spar.train.usable import EMPTY, pair_problem
 from spar.train.weights import adapter_config, set_dropout
@@ -50,7 +51,7 @@ def train(settings: DpoSettings) -> None:
             return
         encoder, tokenizer, context = training.encoder, training.tokenizer, training.context
         pairs, cutoff = training.examples, settings.cutoff
-        renderings = [_renderings(pair, encoder) for pair in pairs]
+        renderings = each_row(settings.data, pairs, lambda pair: _renderings(pair, encoder))
         encoded = [_encoded(rendered, encoder) for rendered in renderings]
         lengths = [max(len(pair["chosen"]), len(pair["rejected"])) for pair in encoded]
         check_lengths(lengths, settings, training.max_length)

@@ -1,9 +1,4 @@
-"""Encodes rows of a data file for the trainers, with the model's own chat template, as a search renders them.
-
-    {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]}
-    {"prompt": [{"role": "user", "content": "Hi"}], "chosen": "Hello.", "rejected": "hello"}
-
-A chosen or rejected side may also be a list with one assistant turn; other keys of a row are ignored.
+"""Encodes conversations for the trainers, with the model's own chat template, as a search renders them.
 
 The last reply is trained on in the context that a search gives it: the prompt as `spar.chat_template` renders it there,
 up to where the reply begins, then the reply and its end. What the template writes between them (an empty
@@ -15,24 +10,18 @@ located by rendering a conversation up to a turn and beyond it, which works for 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Literal, TypeVar
-
-from pydantic import ValidationError
+from typing import Any, Literal
 
 from spar.chat_template import ChatTemplate, Turn
 from spar.errors import UsageError
-from spar.thinking import closing_tag, opens_thinking, read_answer
+from spar.thinking import closing_tag, opens_thinking
 from spar.types import Message
 
 IGNORED = -100
 """Label of a token that carries no loss."""
-SIDES = ("chosen", "rejected")
-"""The replies of a pair."""
 _PROBE = Message(role="assistant", content="Maple comet 9")
 
 
@@ -240,7 +229,8 @@ class Encoder:
         except TemplateError as error:
             roles = ", ".join(turn["role"] for turn in turns)
             raise UsageError(
-                f"the model's chat template rejects a conversation of {roles}: {error}"
+                f"the model's chat template rejects a conversation of {roles}: {error}; leave such conversations "
+                "out, or choose a model that takes them"
             ) from error
 
 
@@ -266,110 +256,6 @@ def _differs(number: int) -> UsageError:
         f"the chat template renders turn {number} differently once the conversation continues, so its "
         "tokens cannot be located; set train_on to 'last'"
     )
-
-
-def read_conversations(path: str | Path) -> list[tuple[Message, ...]]:
-    """The `messages` of each row; the last turn is the assistant's.
-
-    Raises
-    ------
-    UsageError
-        The file cannot be read, has no row, or a malformed one; the message names the line.
-    """
-    return [_conversation(row, where) for where, row in _rows(path)]
-
-
-def read_pairs(path: str | Path) -> list[dict[str, tuple[Message, ...]]]:
-    """`prompt`, `chosen` and `rejected` of each row; raises as `read_conversations`."""
-    return [_pair(row, where) for where, row in _rows(path)]
-
-
-Example = TypeVar("Example", tuple[Message, ...], dict[str, tuple[Message, ...]])
-
-
-def without_thinking(examples: list[Example]) -> tuple[list[Example], int]:
-    """The examples of a file without thinking in the assistant's turns, and how many had any."""
-    stripped = [_stripped(example) for example in examples]
-    return stripped, sum(a != b for a, b in zip(stripped, examples, strict=True))
-
-
-def _stripped(example: Any) -> Any:
-    if not isinstance(example, dict):
-        return _without_thinking(example)
-    prompt = _without_thinking(example["prompt"])
-    stripped = {side: _without_thinking((*prompt, *example[side]))[len(prompt) :] for side in SIDES}
-    return {"prompt": prompt, **stripped}
-
-
-def _without_thinking(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    asked = ("", *(message.content for message in messages))
-    return tuple(
-        message.model_copy(update={"content": read_answer(message.content, prompt=before).text})
-        if message.role == "assistant"
-        else message
-        for message, before in zip(messages, asked, strict=False)
-    )
-
-
-def _conversation(row: Mapping[str, Any], where: str) -> tuple[Message, ...]:
-    messages = _messages(row, "messages", where)
-    user_first = next((m.role for m in messages if m.role != "system"), "") == "user"
-    if not user_first or messages[-1].role != "assistant":
-        roles = ", ".join(message.role for message in messages)
-        raise UsageError(
-            f"{where}: messages are by {roles}; the first turn must be the user's and the last the assistant's"
-        )
-    return messages
-
-
-def _pair(row: Mapping[str, Any], where: str) -> dict[str, tuple[Message, ...]]:
-    prompt = _messages(row, "prompt", where)
-    if prompt[-1].role != "user":
-        raise UsageError(
-            f"{where}: prompt ends with the {prompt[-1].role}; the last turn must be the user's"
-        )
-    return {"prompt": prompt, **{side: _side(row, side, where) for side in SIDES}}
-
-
-def _side(row: Mapping[str, Any], side: str, where: str) -> tuple[Message, ...]:
-    if isinstance(row.get(side), str):
-        return (Message(role="assistant", content=row[side]),)
-    messages = _messages(row, side, where)
-    if [message.role for message in messages] != ["assistant"]:
-        raise UsageError(f"{where}: {side} must be a text or one turn of the assistant")
-    return messages
-
-
-def _messages(row: Mapping[str, Any], key: str, where: str) -> tuple[Message, ...]:
-    value = row.get(key)
-    if not isinstance(value, list) or not value:
-        problem = f"is a {type(value).__name__}" if key in row else "is missing"
-        raise UsageError(f"{where}: {key!r} {problem}; give a list of turns with role and content")
-    try:
-        return tuple(Message.model_validate(turn) for turn in value)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = ".".join(map(str, first["loc"])) or "a turn"
-        raise UsageError(f"{where}: {key}: {name}: {first['msg']}") from error
-
-
-def _rows(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    try:
-        lines = Path(path).read_bytes().split(b"\n")
-    except OSError as error:
-        raise UsageError(f"cannot read the data {path}: {error.strerror}") from error
-    rows = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
-    if not rows:
-        raise UsageError(f"the data {path} has no example; expected one JSON object on each line")
-    for number, line in rows:
-        where = f"{path}:{number}"
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise UsageError(f"{where}: not JSON ({error})") from error
-        if not isinstance(row, dict):
-            raise UsageError(f"{where}: expected a JSON object, got a {type(row).__name__}")
-        yield where, row
 
 
 def _common(left: Sequence[object], right: Sequence[object]) -> int:

@@ -20,7 +20,7 @@ from spar.train.common import (
     run_main,
     start_training,
 )
-from spar.train.encode import read_conversations
+from spar.train.rows import each_row, read_conversations
 from spar.train.settings import SftSettings
 from spar.train.usable import EMPTY, conversation_problem
 from spar.train.weights import adapter_config
@@ -39,8 +39,10 @@ def train(settings: SftSettings) -> None:
     with start_training(settings, read_conversations, "SFTConfig") as training:
         if training is None:
             return
-        examples = training.examples
-        encoded = [training.encoder.encode(messages, settings.train_on) for messages in examples]
+        examples, encoder = training.examples, training.encoder
+        encoded = each_row(
+            settings.data, examples, lambda messages: encoder.encode(messages, settings.train_on)
+        )
         lengths = [len(example.ids) for example in encoded]
         check_lengths(lengths, settings, training.max_length)
         problems = [

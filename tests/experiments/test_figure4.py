@@ -23,7 +23,7 @@ from spar.experiments.pairs.figure4 import (
 from spar.listener import Listener
 from spar.record.evaluation import Share
 from spar.record.experiments import Number
-from spar.train.encode import read_pairs
+from spar.train.rows import read_pairs
 from spar.verifiers import verify
 
 PLAN = Plan(seeds=3, quick=True, listener=Listener())

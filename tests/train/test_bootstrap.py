@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from typing import Any
 import pytest
 
 from spar.bootstrap_runner import plan_bootstrap
+from spar.embedded import CHECKPOINT
 from spar.errors import ConfigChanged, UsageError
 from spar.listener import Listener
 from spar.prompts import read_prompts
+from spar.record.training import StageRecord
 from spar.record.training_data import DraftCounts
 from spar.templates import load
 from spar.train.bootstrap.build import build, read_report, summary_lines
@@ -29,7 +32,7 @@ from spar.train.specs import (
     GenerationSpec,
     TrainingSpec,
 )
-from spar.train.stage import Stage
+from spar.train.stage import Stage, write_record
 from spar.types import Fault, Message, Node, SearchTree, Usage
 from tests.fakes import NO, YES, make_prompt
 from tests.train.trees import make_tree, tree_of, write_run
@@ -401,6 +404,36 @@ def test_what_a_training_would_refuse_is_refused_before_the_teacher_is_asked(
         plan_bootstrap(config, out=tmp_path / "run")
     until = StageSelection(stop_after="build")
     assert plan_bootstrap(config, out=tmp_path / "run", selection=until).stages
+
+
+USER_FIRST = (
+    "{% if messages[0]['role'] != 'user' %}{{ raise_exception('the user begins') }}{% endif %}"
+    "{% for m in messages %}{{ '<|' + m['role'] + '|>' + m['content'] + '<|end|>' }}{% endfor %}"
+)
+
+
+@pytest.mark.model
+def test_prompts_that_the_student_cannot_learn_are_refused_before_the_teacher_is_asked(
+    tmp_path: Path,
+) -> None:
+    """With their line; a template that renders them, or a teacher that has answered already, is no obstacle."""
+    pytest.importorskip("transformers")
+    file, student, run = (tmp_path / name for name in ("prompts.jsonl", "student", "run"))
+    turns = [{"role": "assistant", "content": "Hello."}, {"role": "user", "content": "Say a."}]
+    rows = [{"prompt": "Say b."}, {"messages": turns}]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    shutil.copytree(CHECKPOINT, student)
+    model, teacher = {"model": str(student)}, {"engine": "fake"}
+    config = load_bootstrap("nano", {"prompts": str(file)}, student=model, teacher=teacher)
+    assert plan_bootstrap(config, out=run).stages
+    (student / "chat_template.jinja").write_text(USER_FIRST)
+    said = r"prompts\.jsonl:2: the actor could not learn .*: the user begins; leave such conversations out"
+    with pytest.raises(UsageError, match=said):
+        plan_bootstrap(config, out=run)
+    run.mkdir()
+    answers = bootstrap_stages(config, run)[0]
+    write_record(answers, StageRecord(stage="answers", iteration=0, state="done", starts=1))
+    assert plan_bootstrap(config, out=run).stages
 
 
 def test_the_specifications_of_the_stages(tmp_path: Path) -> None:

@@ -16,10 +16,8 @@ from spar.infer.engines.chat import ChatEncoder
 from spar.train.encode import (
     IGNORED,
     Encoder,
-    read_conversations,
-    read_pairs,
-    without_thinking,
 )
+from spar.train.rows import each_row, read_conversations, read_pairs, without_thinking
 from spar.types import Message
 from tests.test_chat_template import DROPS_ANSWERED_SYSTEM
 
@@ -337,6 +335,37 @@ def test_wrong_pairs_name_their_line(tmp_path: Path, change: Any, said: str) -> 
     path.write_text(json.dumps(row))
     with pytest.raises(UsageError, match=rf"dpo\.jsonl:1: {said}"):
         read_pairs(path)
+
+
+def test_a_conversation_may_begin_with_the_assistant(
+    tokenizer: Any, templated: Any, tmp_path: Path
+) -> None:
+    """As a prompt may; a template that refuses it names the line, and what to do."""
+    roles = ("assistant", "user", "assistant")
+    rows = [
+        {
+            "messages": [
+                {"role": r, "content": c} for r, c in zip(roles[-n:], "abc"[-n:], strict=True)
+            ]
+        }
+        for n in (2, 3)
+    ]
+    path = tmp_path / "sft.jsonl"
+    path.write_text("\n\n".join(map(json.dumps, rows)))
+    examples = read_conversations(path)
+    assert [len(messages) for messages in examples] == [2, 3]
+    renders = f"{_TURNS}{_OPEN}{{{{'<|assistant|>'}}}}{{% endif %}}"
+    encoder = templated(renders)
+    (_, longer) = each_row(path, examples, lambda messages: encoder.encode(messages, "last"))
+    sent = list(ChatEncoder(tokenizer).render(examples[1][:2]).ids)
+    assert tokenizer.decode(longer.ids[len(sent) :]) == "c<|end|>"
+    encoder = templated(
+        "{% if messages[0]['role'] != 'user' %}{{ raise_exception('user first') }}{% endif %}"
+        + renders
+    )
+    said = r"sft\.jsonl:3: .*assistant, user: user first; leave such conversations out"
+    with pytest.raises(UsageError, match=said):
+        each_row(path, examples, lambda messages: encoder.encode(messages, "last"))
 
 
 def test_a_side_is_a_text_or_a_turn(tmp_path: Path) -> None:
