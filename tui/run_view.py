@@ -156,9 +156,9 @@ class RunView:
         )
 
     def position_of(self, number: int) -> int | None:
-        """The position of a row; None if it is not shown."""
+        """The position of a row, or of the one that replaced it; None if it is not shown."""
         try:
-            return self.numbers.index(number)
+            return self.numbers.index(self.index.last_of(number))
         except ValueError:
             return None
 

@@ -2,6 +2,7 @@
 
 totals = RunOutcomes()
 totals.add(outcome_of(tree, check))
+totals.remove(outcome_of(earlier, check))      # of two trees of one prompt, the last counts
 totals.shown.before.value, totals.shown.after.value, totals.shown.gain
 totals.changes["fixed"], totals.judge_wrong, totals.failing_types(), totals.score_by_depth()
 """
@@ -12,6 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from spar.record.outcomes import Change, Outcome
 from spar.types import ROLES, Role, Stop, Usage
@@ -34,9 +36,9 @@ class Share:
         """Standard error; None without outcomes."""
         return share_stderr(self.hits / self.n, self.n) if self.n else None
 
-    def plus(self, hit: bool | None) -> Share:
-        """With one more outcome; None is none."""
-        return self if hit is None else Share(self.hits + hit, self.n + 1)
+    def plus(self, hit: bool | None, times: int = 1) -> Share:
+        """With one more outcome, or one less where `times` is -1; None is none."""
+        return self if hit is None else Share(self.hits + times * hit, self.n + times)
 
 
 @dataclass(slots=True)
@@ -58,13 +60,13 @@ class BeforeAfter:
         gain = (self.fixed - self.broken) / n
         return gain, math.sqrt(((self.fixed + self.broken) / n - gain**2) / n)
 
-    def add(self, before: bool | None, after: bool | None) -> None:
-        """Count a prompt, unless one of the two is not known."""
+    def add(self, before: bool | None, after: bool | None, times: int = 1) -> None:
+        """Count a prompt, or take it back where `times` is -1, unless one of the two is not known."""
         if before is None or after is None:
             return
-        self.before, self.after = self.before.plus(before), self.after.plus(after)
-        self.fixed += after and not before
-        self.broken += before and not after
+        self.before, self.after = self.before.plus(before, times), self.after.plus(after, times)
+        self.fixed += times * (after and not before)
+        self.broken += times * (before and not after)
 
 
 @dataclass(slots=True)
@@ -144,27 +146,11 @@ class RunOutcomes:
 
     def add(self, outcome: Outcome) -> None:
         """Count one tree."""
-        self.trees += 1
-        self.unjudged += not outcome.is_judged
-        self.unanswered += outcome.after.node is None
-        self.faulty += bool(outcome.faults)
-        self.nodes += outcome.nodes
-        self.refinements += outcome.refinements
-        self.seconds += outcome.seconds
-        if outcome.is_judged:
-            self.stops[outcome.stop] += 1
-        if outcome.change is not None:
-            self.changes[outcome.change] += 1
-        self.shown.add(outcome.before.passes, outcome.after.passes)
-        self.by_truth.add(outcome.before.truth, outcome.after.truth)
-        self.by_judge.add(outcome.before.judge, outcome.after.judge)
-        self.compared += None not in (outcome.after.judge, outcome.after.truth)
-        self.too_lenient += outcome.judge_wrong and outcome.after.judge is True
-        self.too_strict += outcome.judge_wrong and outcome.after.judge is False
-        for role, usage in outcome.roles.items():
-            self.roles[role] += usage
-        self._add_constraints(outcome)
-        self._add_scores(outcome.best_scores)
+        self._count(outcome, 1)
+
+    def remove(self, outcome: Outcome) -> None:
+        """Take back a tree that was counted."""
+        self._count(outcome, -1)
 
     def failing_types(self) -> list[tuple[str, ConstraintTotals]]:
         """Constraint types, those that fail most in answers first, then in drafts."""
@@ -182,24 +168,61 @@ class RunOutcomes:
             scores.append(DepthScore(depth, reached, total / n, stderr))
         return scores
 
-    def _add_constraints(self, outcome: Outcome) -> None:
+    def _count(self, outcome: Outcome, times: int) -> None:
+        self.trees += times
+        self.unjudged += times * (not outcome.is_judged)
+        self.unanswered += times * (outcome.after.node is None)
+        self.faulty += times * bool(outcome.faults)
+        self.nodes += times * outcome.nodes
+        self.refinements += times * outcome.refinements
+        self.seconds += times * outcome.seconds
+        if outcome.is_judged:
+            _add_to(self.stops, outcome.stop, times)
+        if outcome.change is not None:
+            _add_to(self.changes, outcome.change, times)
+        self.shown.add(outcome.before.passes, outcome.after.passes, times)
+        self.by_truth.add(outcome.before.truth, outcome.after.truth, times)
+        self.by_judge.add(outcome.before.judge, outcome.after.judge, times)
+        self.compared += times * (None not in (outcome.after.judge, outcome.after.truth))
+        self.too_lenient += times * (outcome.judge_wrong and outcome.after.judge is True)
+        self.too_strict += times * (outcome.judge_wrong and outcome.after.judge is False)
+        for role, usage in outcome.roles.items():
+            self.roles[role] = self.roles[role] + usage if times > 0 else self.roles[role] - usage
+        self._count_constraints(outcome, times)
+        self._count_scores(outcome.best_scores, times)
+
+    def _count_constraints(self, outcome: Outcome, times: int) -> None:
         for finding in outcome.after.findings:
             totals = self.constraints.setdefault(finding.type, ConstraintTotals())
-            totals.n += 1
-            totals.after += not finding.met
+            totals.n += times
+            totals.after += times * (not finding.met)
         for finding in outcome.before.failing:
-            self.constraints.setdefault(finding.type, ConstraintTotals()).before += 1
+            self.constraints.setdefault(finding.type, ConstraintTotals()).before += times
+        if times < 0:
+            for finding in (*outcome.after.findings, *outcome.before.failing):
+                if self.constraints.get(finding.type) == ConstraintTotals():
+                    del self.constraints[finding.type]
 
-    def _add_scores(self, best_scores: Sequence[float]) -> None:
+    def _count_scores(self, best_scores: Sequence[float], times: int) -> None:
         last = 0.0
         for depth, score in enumerate(best_scores):
             if depth == len(self._steps):
                 self._reached.append(0)
                 self._steps.append((0.0, 0.0))
             total, squares = self._steps[depth]
-            self._reached[depth] += 1
-            self._steps[depth] = total + score - last, squares + score**2 - last**2
+            self._reached[depth] += times
+            grown, squared = score - last, score**2 - last**2
+            self._steps[depth] = total + times * grown, squares + times * squared
             last = score
+        while self._reached and not self._reached[-1]:
+            self._reached.pop()
+            self._steps.pop()
+
+
+def _add_to(counter: Counter[Any], key: str, times: int) -> None:
+    counter[key] += times
+    if not counter[key]:
+        del counter[key]
 
 
 def share_stderr(share: float, n: int) -> float:

@@ -142,6 +142,25 @@ def test_every_tree_has_a_story(tree: SearchTree) -> None:
     assert totals.usage == tree.usage
 
 
+@given(trees(), trees())
+def test_a_tree_is_taken_back(tree: SearchTree, other: SearchTree) -> None:
+    """The totals are then those of the others, and those of nothing without any."""
+    wanted, totals = RunOutcomes(), RunOutcomes()
+    wanted.add(outcome_of(tree, passing("x")))
+    for each in (tree, other):
+        totals.add(outcome_of(each, passing("x")))
+    totals.remove(outcome_of(other, passing("x")))
+    assert totals.seconds == pytest.approx(wanted.seconds, abs=1e-6)
+    assert (totals.trees, totals.nodes, totals.stops) == (1, wanted.nodes, wanted.stops)
+    assert (totals.changes, totals.constraints) == (wanted.changes, wanted.constraints)
+    assert (totals.shown, totals.by_judge) == (wanted.shown, wanted.by_judge)
+    assert totals.usage.calls == tree.usage.calls
+    curves = totals.score_by_depth(), wanted.score_by_depth()
+    assert [point.reached for point in curves[0]] == [point.reached for point in curves[1]]
+    totals.remove(outcome_of(tree, passing("x")))
+    assert (totals.trees, totals.score_by_depth(), totals.constraints) == (0, [], {})
+
+
 def test_faults_are_counted() -> None:
     """A search whose every draft failed has no answer, and a tree with faults is counted once."""
     fault = Fault(parent=None, stage="draft", reason="empty")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from tests.tui.tree_files import (
     write,
 )
 from tui.index import scan, search
+from tui.index.last_rows import LastRows
 from tui.index.row_summary import MAX_LINE_BYTES, quick_summary, summarize_tree
 from tui.index.rows import Authority, FileChanged, Filter, RowError, Sort, TreeRow
 from tui.index.run_index import TreeIndex, shared_rows
@@ -413,7 +415,9 @@ def test_every_order_is_a_permutation(
     for _ in range(2):
         for descending in (True, False):
             order = index.order(sort=Sort(column, descending))  # type: ignore[arg-type]
-            assert sorted(order) == list(range(len(made)))
+            assert sorted(order) == sorted(
+                {one.prompt.id: n for n, one in enumerate(made)}.values()
+            )
         finish(index)
 
 
@@ -501,10 +505,10 @@ def _says_hi(tree: SearchTree, node: Node) -> tuple[Finding, ...]:
 
 
 def test_finding_a_prompt(path: Path) -> None:
-    """A prompt is found by its id; odd ids are found once they are parsed."""
+    """A prompt is found by its id, its last row; odd ids are found once they are parsed."""
     write(path, tree("a"), tree('q"é'), tree("a"), spaced(tree("z")), tree(""))
     index = TreeIndex.open(path)
-    assert (index.find("a"), index.find(""), index.find("nobody")) == (0, 4, None)
+    assert (index.find("a"), index.find(""), index.find("nobody")) == (2, 4, None)
     finish(index)
     assert (index.find('q"é'), index.find("z")) == (1, 3)
 
@@ -521,6 +525,89 @@ def test_of_two_trees_of_a_prompt_the_last_is_shared(tmp_path: Path) -> None:
     left = summarised(write(tmp_path / "left.jsonl", tree("a"), tree("b"), tree("a")))
     right = summarised(write(tmp_path / "right.jsonl", tree("b"), tree("b"), tree("a")))
     assert shared_rows(left, right) == [(1, 1), (2, 2)]
+
+
+def numbers(index: TreeIndex) -> tuple[object, ...]:
+    """What an index says of a run as a whole."""
+    return (list(index.order()), index.counts(), index.num_tokens(), index.totals())
+
+
+@pytest.mark.parametrize("write_line", [line_of, spaced])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_of_two_trees_of_a_prompt_the_last_counts(
+    tmp_path: Path, write_line: Callable[[SearchTree], bytes], at_once: bool
+) -> None:
+    """As in exports, while a round of `--total-budget` is searched: in orders, counts, tokens and totals."""
+    first = [tree(f"{n}", stop="budget", votes=(False,), num_faults=1) for n in range(4)]
+    second = [tree(f"{n}", text="Say much.") for n in range(3)]
+    path = write(tmp_path / "trees.jsonl", *map(write_line, first))
+    index = TreeIndex.open(path)
+    if not at_once:
+        finish(index)
+    for one in second:
+        append(path, write_line(one))
+        if not at_once:
+            index.refresh()
+            finish(index)
+    index.refresh()
+    finish(index)
+    alone = summarised(write(tmp_path / "alone.jsonl", first[3], *second))
+    assert numbers(index) == ([3, 4, 5, 6], *numbers(alone)[1:])
+    assert index.totals().trees == index.counts().rows == 4
+    assert index.counts().solved == 3
+    assert shown(index, Filter("unsolved")) == shown(index, Filter(text="say hi")) == [3]
+    assert shown(index, Filter(text="say hi", replaced=True)) == [0, 1, 2, 3]
+    assert len(index.order(sort=Sort("score"))) == 4
+    assert index.tree(0) == first[0]
+
+
+def test_a_tree_whose_successor_is_broken_counts_again(path: Path) -> None:
+    """A line with the ends of a tree replaces the one before it until it is parsed, or cut off by a resumed run."""
+    later = line_of(tree("a", stop="budget"))
+    broken = later.replace(b'"nodes":[', b'"nodes":[oops', 1)
+    index = summarised(write(path, tree("a"), tree("b")))
+    expected = numbers(index)[2:]
+    append(path, broken)
+    index.refresh()
+    assert list(index.order()) == [1, 2]
+    finish(index)
+    assert (list(index.order()), *numbers(index)[2:]) == ([0, 1, 2], *expected)
+    append(path, later, end=b"")
+    index.refresh()
+    finish(index)
+    assert list(index.order()) == [1, 2, 3]
+    path.write_bytes(path.read_bytes()[: -len(later)] + line_of(tree("c")))
+    index.refresh()
+    finish(index)
+    assert list(index.order()) == [0, 1, 2, 3]
+    assert index.totals() == summarised(write(path, tree("a"), tree("b"), tree("c"))).totals()
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(-1, 5)), max_size=60))
+def test_the_last_row_of_a_prompt(steps: list[tuple[int, int]]) -> None:
+    """Whatever is set in whatever order: a row is replaced if a later one has its prompt."""
+    rows = LastRows()
+    for _ in range(41):
+        rows.append()
+    before = [0] * 41
+    for row, key in steps:
+        rows.set(row, key if key < 0 else key * 1024)  # all in one chain
+        ids = list(rows.ids)
+        expected = [int(ids[n] != -1 and ids[n] in ids[n + 1 :]) for n in range(41)]
+        assert list(rows.replaced) == expected
+        assert rows.num_replaced == sum(expected)
+        assert {n for n in range(41) if expected[n] != before[n]} <= rows.changed
+        before = expected
+
+
+def test_many_prompts_of_several_rows() -> None:
+    """With more prompts than chains at first."""
+    rows = LastRows()
+    for number in range(6000):
+        rows.append()
+        rows.set(number, hash(f"{number % 2500}"))
+    assert rows.num_replaced == 3500
+    assert rows.replaced.index(0) == 3500
 
 
 def test_a_broken_reference_is_no_answer() -> None:

@@ -295,6 +295,22 @@ def test_a_growing_run_is_followed(folder: Path) -> None:
         assert [row["id"] for row in new] == ["late"]
 
 
+def test_of_two_trees_of_a_prompt_the_last_counts(folder: Path) -> None:
+    """A round of `--total-budget` appends the new one: the totals have it alone, and a search finds the lines of both."""
+    first = [make_tree((None, 1), prompt_id=f"{n}") for n in range(2)]
+    run = write_run(folder / "rounds", *first)
+    with serving(folder) as server:
+        assert done(server, "rounds")["totals"]["trees"] == 2
+        with (run / TREES).open("a") as handle:
+            handle.write(make_tree((None, 1), (0, 5), prompt_id="1").to_json() + "\n")
+        values = wait_for(lambda: v if len((v := done(server, "rounds"))["rows"]) == 3 else None)
+        assert [row["id"] for row in values["rows"]] == ["0", "1", "1"]
+        assert (values["totals"]["trees"], values["totals"]["nodes"]) == (2, 3)
+        assert values["totals"]["changes"] == {"failed": 1, "fixed": 1}
+        found = json.loads(ask(server, "/run/rounds/search?text=r0&from=1")[2])
+        assert found == {"numbers": [1, 2], "next": 3, "done": True}
+
+
 def test_a_replaced_file_and_a_damaged_line(folder: Path) -> None:
     """Everything is read again under another generation; a line that is no tree is a row that says so."""
     trees = folder / "story" / TREES
@@ -350,6 +366,13 @@ def test_the_page_follows_in_a_browser(folder: Path) -> None:
         assert page.url.endswith("/run/story/#late")
         page.locator(".list-head input").fill("one, two")
         page.locator(".count", has_text="1 of 6 prompts").first.wait_for()
+        page.locator(".list-head input").fill("")
+        with (folder / "story" / TREES).open("a") as handle:
+            handle.write(searched("late", ("all done", 1), ("done", 5)).to_json() + "\n")
+        late = page.locator(".row", has_text="Say late.").filter(has_text="12 calls")
+        late.wait_for()
+        assert page.locator('[data-filter="all"] span').inner_text() == "6"
+        assert page.locator(".count").first.inner_text() == "6 prompts"
         page.goto(server.url)
         page.keyboard.press("?")
         assert page.locator("dialog.help[open] dt").all_inner_texts() == ["t", "?"]

@@ -81,8 +81,8 @@ class Comparison(SharedPrompts[PairFilter]):
             len(marks),
             {name: self._values.count(at) for at, name in enumerate(OUTCOMES)},
             sum(map(_BY_TRUTH.__getitem__, marks)),
-            len(self.left) - len(set(lefts)) - self.num_other_content,
-            len(self.right) - len(set(rights)) - self.num_other_content,
+            self.left.num_lasting - len(lefts) - self.num_other_content,
+            self.right.num_lasting - len(rights) - self.num_other_content,
             self.num_other_content,
             self.is_read,
         )

@@ -75,7 +75,7 @@ class SeveralRuns(SharedPrompts[PromptFilter]):
         self._passes = [passes for _, passes, _ in found if passes]
         by_truth = sum(is_truth for _, passes, is_truth in found if passes)
         others = self.num_other_content
-        alone = len(self.indexes[0]) - len(set(self._rows[0])) - others
+        alone = self.indexes[0].num_lasting - len(self._rows[0]) - others
         self.prompt_counts = PromptCounts(
             len(found), len(self._passes), by_truth, alone, others, self.is_read
         )

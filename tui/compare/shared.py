@@ -130,7 +130,8 @@ class RunMarks:
         self.index = index
         self.marks = bytearray()
         self.problem: str | None = None
-        self._counts: RowCounts | None = None
+        self._seen: tuple[int, RowCounts] | None = None
+        """Number of rows, and their counts, when marks were last discarded."""
         self._throttle = Throttle()
         self._checked = float("-inf")
         self._changed = False
@@ -172,13 +173,13 @@ class RunMarks:
 
     def _discard_changed(self) -> None:
         """Discard marks that may have changed: the last row, or all rows after an evaluation."""
-        counts = self.index.counts()
-        before, self._counts = self._counts, counts
-        if before is None or counts == before:
+        rows, counts = now = len(self.index), self.index.counts()
+        before, self._seen = self._seen, now
+        if before is None or now == before:
             return
-        grown = counts.rows - before.rows
-        changed = counts.verified - before.verified > grown + 1
-        del self.marks[0 if changed or not grown else max(before.rows - 1, 0) :]
+        grown = rows - before[0]
+        changed = counts.verified - before[1].verified > grown + 1
+        del self.marks[0 if changed or not grown else max(before[0] - 1, 0) :]
 
 
 def filter_tables(values: Sequence[str], shown: Mapping[Kind, Sequence[str]]) -> dict[str, bytes]:

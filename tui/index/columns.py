@@ -1,19 +1,22 @@
 """The rows of a file in columns: about 100 bytes each, without a Python object for each row.
 
 A missing number is -1. Rows are only appended, so a row's number never changes; the last row may be reset
-if its line was incomplete. One thread writes while others read the rows that `len` counts.
+if its line was incomplete. A row that a later row of its prompt replaces is in no category and no count.
+One thread writes while others read the rows that `len` counts.
 """
 
 from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
+from collections.abc import Iterable
 from itertools import compress
 from typing import Any, get_args
 
 from spar.record.outcomes import Change
 from spar.types import Stop
 from tui.index.failing_types import FailingTypes
+from tui.index.last_rows import NO_ID, LastRows
 from tui.index.row_summary import QuickSummary, RowSummary
 from tui.index.rows import Category, RowCounts, Sort, TreeRow, is_judged
 
@@ -26,7 +29,7 @@ UNKNOWN, RIGHT, WRONG = 0, 1, 2
 """Ground truth of an answer."""
 CHANGES: tuple[Change | None, ...] = (None, *get_args(Change))
 """What became of the first draft, by its code in the column."""
-NO_ID = NO_CONTENT = -1
+NO_CONTENT = -1
 """`hash` of a string is never -1."""
 LARGEST = 2**63 - 1
 
@@ -35,7 +38,9 @@ class Columns:
     """Rows by column."""
 
     def __init__(self) -> None:
-        self.starts, self.lengths, self.ids = array("q"), array("q"), array("q")
+        self.starts, self.lengths = array("q"), array("q")
+        self.last = LastRows()
+        """The prompt of each row, and which rows a later one replaces."""
         self.contents = array("q")
         """The `hash` of each prompt's digest."""
         self.flags, self.truths, self.changes = bytearray(), bytearray(), bytearray()
@@ -53,10 +58,16 @@ class Columns:
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def ids(self) -> array[int]:
+        """The `hash` of each row's prompt id."""
+        return self.last.ids
+
     def add(self, start: int, length: int) -> int:
         """Add a row for the line at `start`; returns its number."""
         for column in (self.starts, self.lengths, *self._values()):
             column.append(-1)
+        self.last.append()
         self.flags.append(0)
         self.truths.append(UNKNOWN)
         self.changes.append(UNKNOWN)
@@ -73,7 +84,7 @@ class Columns:
 
     def set_quick_summary(self, number: int, seen: QuickSummary) -> None:
         """Fill the columns that the start and the end of a line give."""
-        self.ids[number] = hash(seen.prompt_id)
+        self.last.set(number, hash(seen.prompt_id))
         self.seconds[number] = seen.seconds
         self.flags[number] = STOPS.index(seen.stop) + 1 | FAULTS * seen.has_faults
 
@@ -127,10 +138,13 @@ class Columns:
         """A summarised row's prompt on one line."""
         return self._slice(number, self._id_length[number], self._title_length[number])
 
-    def select(self, show: Category, constraint: str = "") -> array[int]:
-        """Numbers of the rows of a category, of those that fail a constraint type if one is named, as far as known."""
+    def select(self, show: Category, constraint: str = "", *, replaced: bool = False) -> array[int]:
+        """Numbers of the rows of a category, of those that fail a constraint type if one is named, as far as known.
+
+        Rows that later ones replace are among them if `replaced` and all are asked for.
+        """
         rows = len(self)
-        if show == "all" and not constraint:
+        if show == "all" and not constraint and (replaced or not self.last.num_replaced):
             return self._numbers_to(rows)
         mask = self._mask(show)
         if constraint:
@@ -139,13 +153,11 @@ class Columns:
 
     def counts(self) -> RowCounts:
         """Number of rows by category, as far as known."""
-        truths, counts = (
-            self.truths[: len(self)],
-            {show: self._mask(show).count(1) for show in get_args(Category)[1:]},
-        )
+        truths = self._last_of(self.truths[: len(self)])
+        counts = {show: self._mask(show).count(1) for show in get_args(Category)[1:]}
         passed, failed = truths.count(RIGHT), truths.count(WRONG)
         return RowCounts(
-            rows=len(self),
+            rows=len(truths) - self.last.replaced.count(1, 0, len(truths)),
             solved=counts["solved"],
             unsolved=counts["unsolved"],
             faults=counts["faults"],
@@ -161,8 +173,11 @@ class Columns:
         )
 
     def num_tokens(self) -> int:
-        """Tokens generated for all rows, as far as known."""
-        return sum(tokens for tokens in self.tokens if tokens > 0)
+        """Tokens generated for the trees that count, as far as known."""
+        tokens: Iterable[int] = self.tokens
+        if self.last.num_replaced:
+            tokens = compress(tokens, self.last.replaced.translate(_COUNTS))
+        return sum(each for each in tokens if each > 0)
 
     def sort_rows(self, numbers: array[int], sort: Sort) -> array[int]:
         """Sort row numbers, which must be ascending."""
@@ -203,7 +218,16 @@ class Columns:
         return getattr(self, sort.key)
 
     def _mask(self, show: Category) -> bytes | bytearray:
-        """One byte for each row: 1 if it is in the category."""
+        """One byte for each row: 1 if it is in the category and no later row replaces it."""
+        return self._last_of(self._category_mask(show))
+
+    def _last_of(self, values: bytes | bytearray) -> bytes | bytearray:
+        """One byte for each row, with 0 for those that a later row replaces."""
+        if not self.last.num_replaced:
+            return values
+        return _both(values, self.last.replaced[: len(values)].translate(_COUNTS))
+
+    def _category_mask(self, show: Category) -> bytes | bytearray:
         flags = self.flags[: len(self)]
         if show == "judge-wrong":
             truths = self.truths[: len(flags)]
@@ -218,17 +242,18 @@ class Columns:
         """Clear all columns of a row but its flags and its place in the file."""
         self.truths[number] = self.changes[number] = UNKNOWN
         self.failing.set(number, ())
+        self.last.set(number, NO_ID)
         for column in self._values():
             column[number] = -1
 
     def _values(self) -> tuple[array[int] | array[float], ...]:
-        numbers = (self.ids, self.contents, self.nodes, self.depth, self.tokens, self.faults)
+        numbers = (self.contents, self.nodes, self.depth, self.tokens, self.faults)
         texts = (self._text_at, self._id_length, self._title_length)
         return (*numbers, *texts, self.score, self.seconds)
 
     def _store_text(self, number: int, prompt_id: str, title: str) -> None:
         parts = [text.encode("utf-8", "surrogatepass") for text in (prompt_id, title)]
-        self.ids[number] = hash(prompt_id)
+        self.last.set(number, hash(prompt_id))
         self._text_at[number] = len(self._text)
         self._id_length[number], self._title_length[number] = map(len, parts)
         self._text += b"".join(parts)
@@ -263,6 +288,8 @@ def _changes(*changes: Change) -> bytes:
     return bytes(code < len(CHANGES) and CHANGES[code] in changes for code in range(256))
 
 
+_COUNTS = bytes(0 if replaced else 0xFF for replaced in range(256))
+"""For each value of `LastRows.replaced`, the bits that are left of a row's byte."""
 _ABSENT = 0xFF
 """-1 in a column of signed bytes."""
 _STOP_PLACE = bytes((flag & STOP) - 1 if flag & STOP else _ABSENT for flag in range(256))

@@ -111,6 +111,8 @@ class Filter:
     """`text` is a regular expression, whose `^` and `$` match at line ends."""
     constraint: str = ""
     """A type of constraints that the answer does not meet; "" for any."""
+    replaced: bool = False
+    """Also rows that a later row of the same prompt replaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +138,16 @@ class IndexProgress:
     """Rows searched for the text of the last filter."""
     done: bool
     """Whether the whole file is indexed and summarised."""
+    replaced: int = 0
+    """Rows that a later row of the same prompt replaces."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowCounts:
-    """Number of rows by category, as far as known."""
+    """Number of rows by category, as far as known, without those that a later row of the same prompt replaces."""
 
     rows: int
+    """Lines, also those that are not trees."""
     solved: int
     unsolved: int
     faults: int
@@ -164,6 +169,11 @@ class RowCounts:
     """Answers that pass, by ground truth where it is known, else by the judge."""
     answers_failed: int = 0
     """Answers that do not."""
+
+    @property
+    def trees(self) -> int:
+        """Lines that are trees, or not parsed yet."""
+        return self.rows - self.broken
 
 
 def is_judged(score: float | None, num_nodes: int, faults: int) -> bool:

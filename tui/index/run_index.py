@@ -11,7 +11,8 @@
 
 `summarise`, `search` and `refresh` each do a slice of work and are called by workers; everything else is called
 by the UI thread, concurrently. Row i is always line i + 1 of the file. A line that is not a tree is a row with
-an `error`.
+an `error`. Of two rows of one prompt the last counts: the earlier one can be read by its number, but is in no order,
+no count and no total.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ from spar.record.evaluation import EXAMPLES
 from spar.record.run_outcomes import RunOutcomes
 from spar.store import TREES
 from spar.types import Finding, Node, SearchTree
-from tui.index.columns import NO_CONTENT, NO_ID, Columns
+from tui.index.columns import NO_CONTENT, Columns
 from tui.index.cooperative import Throttle
 from tui.index.examples import Examples
+from tui.index.last_rows import NO_ID
 from tui.index.query import query
 from tui.index.row_summary import MAX_LINE_BYTES, parse_tree
 from tui.index.rows import (
@@ -138,6 +140,11 @@ class TreeIndex:
         """Number of rows found so far."""
         return len(self._columns)
 
+    @property
+    def num_lasting(self) -> int:
+        """Number of rows that no later row of the same prompt replaces, as far as known."""
+        return len(self) - self._columns.last.num_replaced
+
     def row(self, number: int) -> TreeRow:
         """One row; a line that is not a tree has an `error`."""
         self._throttle.note_read()
@@ -189,7 +196,7 @@ class TreeIndex:
             The filter's text is not a valid regular expression.
         """
         self._throttle.note_read()
-        numbers = self._columns.select(shown.category, shown.constraint)
+        numbers = self._columns.select(shown.category, shown.constraint, replaced=shown.replaced)
         if shown.text:
             search_query = query(shown.text, shown.regex)
             if self._search is None or self._search.query != search_query:
@@ -200,15 +207,24 @@ class TreeIndex:
         return self._columns.sort_rows(numbers, sort) if sort else numbers
 
     def find(self, prompt_id: str) -> int | None:
-        """The row of a prompt; None if there is none, or its line has not been found yet."""
-        search_query, ids, number = hash(prompt_id), self._columns.ids, -1
+        """The row of a prompt, the last one; None if there is none, or its line has not been found yet."""
+        columns, key, number = self._columns, hash(prompt_id), -1
         while True:
             try:
-                number = ids.index(search_query, number + 1)
+                number = columns.ids.index(key, number + 1)
             except ValueError:
                 return None
-            if number < len(self) and self.row(number).prompt_id == prompt_id:
+            if columns.last.replaced[number] or number >= len(self):
+                continue
+            if self.row(number).prompt_id == prompt_id:
                 return number
+
+    def last_of(self, number: int) -> int:
+        """The row that counts of the prompt of a row: the row itself unless a later one replaces it."""
+        if not self._columns.last.replaced[number]:
+            return number
+        last = self.find(self.row(number).prompt_id)
+        return number if last is None else last
 
     def ids(self) -> array[int]:
         """The `hash` of each row's prompt id, -1 while it is unknown."""
@@ -232,7 +248,7 @@ class TreeIndex:
         return self._examples.passed.get(hash(prompt_id))
 
     def num_tokens(self) -> int:
-        """Tokens generated for all trees, as far as known."""
+        """Tokens generated for the trees that count, as far as known."""
         return self._columns.num_tokens()
 
     def counts(self) -> RowCounts:
@@ -244,10 +260,14 @@ class TreeIndex:
         read, total = (
             (self._scan.read, self._source.size) if self._scan and self._source else (0, 0)
         )
-        done = self._scanned and self._summaries.next >= len(self)
-        searched = self._search.next if self._search else 0
         return IndexProgress(
-            len(self), self._summaries.next, read, max(read, total), searched, done
+            rows=len(self),
+            summarised=self._summaries.next,
+            bytes_read=read,
+            bytes_total=max(read, total),
+            searched=self._search.next if self._search else 0,
+            done=self._scanned and self._summaries.next >= len(self),
+            replaced=self._columns.last.num_replaced,
         )
 
     def close(self) -> None:
@@ -301,7 +321,7 @@ def have_one_content(indexes: Sequence[TreeIndex], rows: Sequence[int]) -> bool:
 
 
 def _last_rows(index: TreeIndex) -> dict[int, int]:
-    """The `hash` of a prompt's id to its row: of two trees of one prompt the last counts (`spar.store`)."""
+    """The `hash` of a prompt's id to its row: of two trees of one prompt the last counts (`spar.tree_file`)."""
     rows = {key: number for number, key in enumerate(index.ids())}
     rows.pop(NO_ID, None)
     return rows

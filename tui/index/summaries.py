@@ -1,13 +1,15 @@
 """Summarize lines into rows: on demand for the rows on screen, all of them in the background.
 
 Ground truth is what an evaluation wrote beside the trees, else the result of the verifiers that are passed in. What the
-searches did is added up on the way, so the totals of a run cost nothing once its rows are summarised.
+searches did is added up on the way, so the totals of a run cost nothing once its rows are summarised. A tree that a
+later one of its prompt replaces is taken back.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from copy import deepcopy
 from functools import lru_cache
 
@@ -43,21 +45,24 @@ class Summaries:
         self._sum = RunOutcomes()
         self._last: Outcome | None = None
         """Of the row before `next`, which may be reset: it is not in `_sum` yet."""
+        self._summed = bytearray()
+        """1 for each row that is in `_sum`."""
         self._cached_row = lru_cache(CACHED_ROWS)(self._parse_row)
 
     def step(self, source: Source, deadline: float) -> bool:
         """Fill columns until `deadline`, a time of `time.monotonic`; returns whether all rows are done."""
-        if self.next >= len(self._columns):
+        if self.next >= len(self._columns) and not self._columns.last.changed:
             return True
         while self.next < len(self._columns):
             last = block_end(self._columns, self.next)
             self._summarise_block(source, last, deadline)
             if time.monotonic() > deadline:
                 break
+        is_settled = self._take_changed(source, deadline)
         self.totals = deepcopy(self._sum)
-        if self._last is not None:
+        if self._last is not None and not self._is_replaced(self.next - 1):
             self.totals.add(self._last)
-        return self.next >= len(self._columns)
+        return is_settled and self.next >= len(self._columns)
 
     def rewind(self) -> bool:
         """Go back to the first row whose line changed; returns whether there is one."""
@@ -99,13 +104,42 @@ class Summaries:
                 outcome = row.outcome
             except RowError:
                 columns.mark_bad(number)
-            if self._last is not None:
-                self._sum.add(self._last)
+            self._add_last()
             self._last = outcome
             self.next = number + 1
             self._throttle.yield_cpu()
             if time.monotonic() > deadline:
                 return
+
+    def _add_last(self) -> None:
+        """Add the row before `next`, which does not change any more."""
+        self._summed.extend(bytes(self.next - len(self._summed)))
+        if self._last is not None and not self._is_replaced(self.next - 1):
+            self._sum.add(self._last)
+            self._summed[self.next - 1] = 1
+
+    def _take_changed(self, source: Source, deadline: float) -> bool:
+        """Take back rows that were replaced since they were added, and add those that no longer are; whether all are done.
+
+        Their lines are read again, since the outcomes of all rows would take too much memory.
+        """
+        columns, changed = self._columns, self._columns.last.changed
+        while changed:
+            number = changed.pop()
+            is_added = number < len(self._summed)  # the others are not looked at before they are
+            if is_added and self._summed[number] == self._is_replaced(number):
+                raw = source.read(columns.starts[number], columns.lengths[number])
+                with suppress(RowError):
+                    outcome = self._summarise(raw).outcome
+                    (self._sum.remove if self._summed[number] else self._sum.add)(outcome)
+                    self._summed[number] ^= 1
+                self._throttle.yield_cpu()
+                if time.monotonic() > deadline:
+                    return not changed
+        return True
+
+    def _is_replaced(self, number: int) -> int:
+        return self._columns.last.replaced[number]
 
     def _summarise(self, raw: bytes) -> RowSummary:
         tree = parse_tree(raw)
@@ -115,6 +149,7 @@ class Summaries:
     def _restart(self) -> None:
         """Summarise all rows again; those that are summarised stay as they are until then."""
         self.next, self._sum, self._last = 0, RunOutcomes(), None
+        self._summed.clear()
 
     def _parse_row(self, number: int, _length: int, raw: Callable[[int], bytes]) -> TreeRow:
         """Parse a row; the length is part of the cache key, since the last line may change."""

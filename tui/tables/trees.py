@@ -148,7 +148,7 @@ def match_text(match: Match) -> Text:
 
 def status(progress: IndexProgress, shown: Filter, sort: Sort, num_shown: int) -> Text:
     """The number of shown trees, the filter, the sort key, and the progress of the background work."""
-    line = Text(f"{num_shown:,} of {progress.rows:,} trees")
+    line = Text(f"{num_shown:,} of {progress.rows - progress.replaced:,} trees")
     if sort != Sort("number"):
         line.append(f", by {_TITLES.get(sort.key, sort.key)} {'↓' if sort.descending else '↑'}")
     if shown.constraint:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,7 @@ class LiveRun:
     def search(self, text: str, start: int) -> Json:
         """The numbers of the rows with a text, after the first `start` that were found, as far as it has come."""
         with self._searching, self._reading():
-            shown = Filter(text=text)
+            shown = Filter(text=text, replaced=True)  # so that none of those before `start` goes
             self._index.order(shown)
             done = self._index.search(SEARCH_SECONDS)
             numbers = self._index.order(shown)[start:].tolist()
@@ -127,6 +127,8 @@ class LiveRun:
         self._facts: RunFacts = run_facts(self.path)
         self._rows: list[Json] = []
         self._totals = RunOutcomes()
+        self._last: dict[str, int] = {}
+        """Prompt id to its last row that is a tree."""
         self._done, self._problem = False, ""
         self._stamp = file_stamp(self.directory / EXAMPLES)
 
@@ -159,14 +161,26 @@ class LiveRun:
             else:
                 outcome = self._outcome(tree)
                 row = row_data(tree, outcome, number)
+            replaced = self._replaced_by(outcome, number) if outcome else None
             with self._lock:
                 self._rows.append(row)
                 if outcome is not None:
                     self._totals.add(outcome)
+                if replaced is not None:
+                    self._totals.remove(replaced)
             self._throttle.yield_cpu()
             while self._readers and not self._closed.wait(PAUSE_SECONDS):
                 pass  # a page waits for an answer
         return len(self._rows) > before
+
+    def _replaced_by(self, outcome: Outcome, number: int) -> Outcome | None:
+        """What the totals have of an earlier tree of the prompt of a row; its line is read again."""
+        earlier = self._last.get(outcome.prompt_id)
+        self._last[outcome.prompt_id] = number
+        if earlier is not None:
+            with suppress(RowError):
+                return self._outcome(self._index.tree(earlier))
+        return None
 
     def _reopen(self, problem: str) -> None:
         """Read everything again: the file is another one, or its answers have been graded."""
@@ -210,15 +224,15 @@ class LiveRun:
 
     def _time_left(self, expected: int, now: float) -> str:
         begun, first = self._started
+        trees = self._totals.trees
         if not self._done:
             return ""
         if not first:
-            self._started = (now, len(self._rows))
+            self._started = (now, trees)
             return ""
-        new = len(self._rows) - first
-        if not new or expected <= len(self._rows):
+        if trees <= first or expected <= trees:
             return ""
-        seconds = (expected - len(self._rows)) * (now - begun) / new
+        seconds = (expected - trees) * (now - begun) / (trees - first)
         return f", about {max(1, round(seconds / 60))} min left"
 
 

@@ -6,6 +6,7 @@
 
 const state = {
   rows: [],
+  replaced: 0,
   counts: {},
   types: Object.create(null),
   totals: RUN.totals ?? null,
@@ -137,7 +138,7 @@ function step(by) {
 
 function receive({ rows, from, totals, status, problem, isNew, facts, marks }) {
   if (isNew) {
-    Object.assign(state, { rows: [], counts: {}, types: Object.create(null), number: null });
+    Object.assign(state, { rows: [], replaced: 0, counts: {}, types: Object.create(null), number: null });
     treePane.tree = null;
     numbers.clear();
   }
@@ -151,7 +152,7 @@ function receive({ rows, from, totals, status, problem, isNew, facts, marks }) {
     countRow(state, row);
     if (row.error) continue;
     const earlier = numbers.get(row.id);
-    if (earlier !== undefined && RUN.live) state.rows[earlier].replaced = true;
+    if (earlier !== undefined && RUN.live) replaceRow(state, state.rows[earlier]);
     numbers.set(row.id, row.number);
   }
   const hasNewMarks = marks !== undefined && JSON.stringify(marks) !== JSON.stringify(state.marks);

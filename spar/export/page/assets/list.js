@@ -42,9 +42,17 @@ function judgeWrong(row) {
 }
 
 /** Add a row to the numbers that stand beside the filters. */
-function countRow(state, row) {
-  for (const [name, , test] of FILTERS) if (test(row)) state.counts[name] = (state.counts[name] ?? 0) + 1;
-  for (const type of row.failing ?? []) state.types[type] = (state.types[type] ?? 0) + 1;
+function countRow(state, row, by = 1) {
+  for (const [name, , test] of FILTERS) if (test(row)) state.counts[name] = (state.counts[name] ?? 0) + by;
+  for (const type of row.failing ?? []) state.types[type] = (state.types[type] ?? 0) + by;
+}
+
+/** Leave out a row that a later one of its prompt replaces. */
+function replaceRow(state, row) {
+  row.replaced = true;
+  state.replaced += 1;
+  countRow(state, row, -1);
+  for (const type of row.failing ?? []) if (!state.types[type]) delete state.types[type];
 }
 
 /** Put what a reader noted (id -> [star, note]) on the rows, and count it. */
@@ -238,8 +246,9 @@ class ListPane {
     this.sort.value = state.sort;
     if (this.search.value !== state.text) this.search.value = state.text;
     const searching = state.searching ? ", searching …" : "";
-    const of = shown.length === state.rows.length ? "" : ` of ${whole(state.rows.length)}`;
-    this.count.textContent = `${whole(shown.length)}${of} ${state.rows.length === 1 ? "prompt" : "prompts"}${searching}`;
+    const all = state.rows.length - state.replaced;
+    const of = shown.length === all ? "" : ` of ${whole(all)}`;
+    this.count.textContent = `${whole(shown.length)}${of} ${all === 1 ? "prompt" : "prompts"}${searching}`;
     this.list.show(shown, state.number);
   }
 
