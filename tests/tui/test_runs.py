@@ -17,10 +17,11 @@ from spar.files import locked
 from spar.manifest import Manifest
 from spar.record.run_log import read_starts, start_line
 from spar.store import RunStore
-from tests.tui.tree_files import tree
+from tests.tui.tree_files import append, line_of, tree
 from tui.index.run_list import RunWalk, WalkLimits
 from tui.index.run_summary import RunSummary, is_locked, read_run
 from tui.index.scores import MetricValue
+from tui.index.watcher import RunWatcher
 
 TOTALS = {"trees": 4, "solved": 3, "completion_tokens": 900, "passed_after": 0.5}
 
@@ -336,3 +337,20 @@ def test_no_such_folder(tmp_path: Path) -> None:
     """A path that is not a folder is a usage error."""
     with pytest.raises(UsageError, match="there is no folder"):
         list(RunWalk(tmp_path / "gone"))
+
+
+def test_a_run_in_progress_counts_trees(tmp_path: Path) -> None:
+    """Each prompt once, by its last tree, as exports do; a line that is half written is none."""
+    run = make(tmp_path / "a", None)
+    lines = [tree("b", stop="budget"), tree("a", stop="budget"), tree("b")]
+    append(run / "trees.jsonl", *lines)
+    append(run / "trees.jsonl", line_of(tree("c"))[:300], end=b"")
+    watcher = RunWatcher([tmp_path])
+    watcher.scan()
+    [counted] = watcher.latest.runs
+    assert (counted.trees, counted.solved, counted.tokens_each) == (2, 0.5, 23)
+    append(run / "trees.jsonl", line_of(tree("c"))[300:])
+    watcher.scan()
+    [counted] = watcher.latest.runs
+    assert (counted.trees, counted.solved) == (3, 2 / 3)
+    watcher.close()

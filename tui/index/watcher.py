@@ -111,7 +111,7 @@ class RunWatcher:
             finished = counts.solved + counts.unsolved
             return replace(
                 run,
-                trees=counts.rows,
+                trees=counts.trees,
                 solved=counts.solved / finished if finished else None,
                 unjudged=bool(counts.unjudged) and not finished,
                 before=None if counts.unjudged else shown.before.value,
