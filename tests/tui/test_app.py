@@ -107,6 +107,66 @@ async def test_a_running_run_is_followed(tmp_path: Path) -> None:
             assert "1 running" in screen_text(app)
 
 
+async def test_a_round_of_a_total_budget_is_followed(tmp_path: Path) -> None:
+    """A prompt's new tree takes the place of the one before, under the cursor too."""
+    run = write_run(tmp_path / "run", [failed_tree(n) for n in range(4)], ended=False)
+    async with browser(run) as (app, pilot):
+        screen = app.screen
+        assert isinstance(screen, TreesScreen)
+        await pilot.press("j")
+        append(run, solved_tree(1))
+        await until(pilot, lambda: list(screen.view.numbers) == [0, 2, 3, 4])
+        await until(pilot, lambda: "4 of 4 trees" in screen_text(app))
+        assert screen.view.numbers[cursor(app)] == 4
+        await until(pilot, lambda: "[1 all 4] 2 solved 1" in screen_text(app))
+        assert screen.view.totals().trees == 4
+
+
+async def test_the_cursor_comes_back_after_a_search(tmp_path: Path) -> None:
+    """To its row and its place on the screen, by Esc and where the text is removed; not where the reader moved it."""
+    async with browser(write_run(tmp_path / "run", trees(60))) as (app, pilot):
+        screen = app.screen
+        assert isinstance(screen, TreesScreen)
+
+        def number() -> int | None:
+            return screen._number
+
+        await pilot.press("pagedown", "pagedown", "k", "k")
+        before, above = number(), screen._above
+        for search in (("q", "u", "i", "x"), ("c", "a", "t", "space", "8")):
+            await pilot.press("slash", *search)
+            await until(pilot, lambda: is_idle(app) and len(screen.view.numbers) < 60)
+            assert number() != before
+            await pilot.press("escape")
+            await until(pilot, lambda: is_idle(app) and len(screen.view.numbers) == 60)
+            assert (number(), screen._above) == (before, above)
+        await pilot.press("slash", *"qx", "backspace", "backspace", *"zz", "enter")
+        await until(pilot, lambda: is_idle(app) and number() is None)
+        await pilot.press("escape")
+        await until(pilot, lambda: is_idle(app) and len(screen.view.numbers) == 60)
+        assert (number(), screen._above) == (before, above)
+        await pilot.press("slash", "a", "space", *"cat", "enter")
+        await until(pilot, lambda: is_idle(app) and len(screen.view.numbers) == 20)
+        await pilot.press("home", "j", "escape")
+        await until(pilot, lambda: is_idle(app) and len(screen.view.numbers) == 60)
+        assert number() == 5
+
+
+async def test_the_cursor_comes_back_to_its_run(tmp_path: Path) -> None:
+    """After a search in the list of runs, too."""
+    for name in "abcd":
+        write_run(tmp_path / name, trees(1))
+    async with browser(tmp_path) as (app, pilot):
+        await until(pilot, lambda: is_idle(app))
+        await pilot.press("j", "j")
+        before = cursor(app)
+        await pilot.press("slash", "z", "z")
+        await until(pilot, lambda: "0 shown" in screen_text(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: "shown with" not in screen_text(app))
+        assert cursor(app) == before == 2
+
+
 async def test_a_run_that_begins_appears(tmp_path: Path) -> None:
     """A run that is started while the list is on the screen; the cursor stays on its run."""
     write_run(tmp_path / "b", trees(3))

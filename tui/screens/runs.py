@@ -23,6 +23,7 @@ from tui.index.watcher import RunScan, RunWatcher, is_openable
 from tui.inputs import Inputs
 from tui.screens.background import is_running
 from tui.screens.base import BrowserScreen
+from tui.screens.kept_row import KeptRow
 from tui.screens.keys import RUNS_KEYS
 from tui.screens.lazy import open_screen
 from tui.tables.run_lines import RunLine, RunOrder, run_lines
@@ -59,6 +60,7 @@ class RunsScreen(BrowserScreen[None]):
         self._opened: set[Path] = set()
         """Runs whose stages are shown."""
         self._text = ""
+        self._kept = KeptRow[Path]()
         """What the shown runs must contain."""
         self._order = RunOrder()
         self._scan_worker: Worker[None] | None = None
@@ -154,6 +156,7 @@ class RunsScreen(BrowserScreen[None]):
 
     def action_search(self) -> None:
         """Open the search bar."""
+        self._kept.begin(self._directory, 0)
         self.query_one(SearchBar).open(self._text)
 
     def action_clear(self) -> None:
@@ -257,6 +260,10 @@ class RunsScreen(BrowserScreen[None]):
     def _run(self) -> RunSummary | None:
         return self._line.run if self._line else None
 
+    @property
+    def _directory(self) -> Path | None:
+        return self._run.directory if self._run else None
+
     def _show(self, scan: RunScan) -> None:
         self._scan = scan
         self._had_runs = self._had_runs or bool(scan.runs)
@@ -283,7 +290,8 @@ class RunsScreen(BrowserScreen[None]):
 
     def _update_table(self) -> None:
         """Arrange the rows; the cursor stays on its run."""
-        before, scan = self._run, self._scan or RunScan()
+        before, scan = self._directory, self._scan or RunScan()
+        wanted, _ = self._kept.wanted(before, 0)
         if self._target is not None:
             self._opened.update(_above(self._target, scan.runs))
         self._lines = run_lines(scan.runs, self._opened, self._text, self._order)
@@ -292,10 +300,13 @@ class RunsScreen(BrowserScreen[None]):
         now = datetime.now(UTC)
         table.set_rows(len(self._lines), lambda row: self._cells(self._lines[row], now))
         rows = {line.run.directory: row for row, line in enumerate(self._lines)}
+        directories = (each for each in (self._target, wanted, before) if each in rows)
+        if (directory := next(directories, None)) is not None:
+            table.cursor = rows[directory]
         if self._target in rows:
-            table.cursor, self._target = rows[self._target], None
-        elif before is not None and before.directory in rows:
-            table.cursor = rows[before.directory]
+            self._target = None
+        is_searching = bool(self._text) or self.query_one(SearchBar).is_open
+        self._kept.placed(self._directory, is_searching=is_searching)
         self._describe()
         self._show_status()
 

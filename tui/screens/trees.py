@@ -19,22 +19,21 @@ from textual.worker import Worker
 
 from spar.errors import UsageError
 from spar.record.marks import Mark
-from spar.store import MANIFEST
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
 from tui.index.rows import Category, Filter, Sort, SortKey
-from tui.index.run_summary import read_run
 from tui.inputs import Inputs
 from tui.run_view import COUNT_SECONDS, NOTED, RunView
 from tui.screens.background import is_running, start_work
 from tui.screens.constraints import ConstraintScreen
 from tui.screens.export import ExportingScreen
+from tui.screens.kept_row import KeptRow
 from tui.screens.keys import TREES_KEYS
 from tui.screens.marking import MarkingScreen
 from tui.screens.tree import TreeScreen
 from tui.session_state import Position
 from tui.tables.dashboard import PANES, folded_text
-from tui.tables.runs import run_name, what_text
+from tui.tables.runs import about_text, run_name
 from tui.tables.trees import COLUMNS, kind_choices, kind_of, status, tree_cells
 from tui.widgets.bars import SearchBar, StatusBar
 from tui.widgets.choices import Choice, Choices
@@ -63,6 +62,7 @@ class TreesScreen(ExportingScreen[None], MarkingScreen[None]):
         self.inputs, self.view = inputs, view
         self._work: Worker[None] | None = None
         self._worked = float("-inf")
+        self._kept = KeptRow[int]()
         self._target: str | None = None
         """The prompt to move the cursor to once its line is found."""
         self._counted = float("-inf")
@@ -78,7 +78,7 @@ class TreesScreen(ExportingScreen[None], MarkingScreen[None]):
         """The run's name, the categories, the table and the status."""
         name = one_line(run_name(self.view.path, self.inputs.paths), 200)
         title = Text.assemble(("spar  ", PALETTE["note"]), (name, PALETTE["head"]))
-        yield Static(title.append(self._about()), classes="title")
+        yield Static(title.append(about_text(self.view.path)), classes="title")
         yield Dashboard(PANES, folded_text)
         yield Choices()
         with Table(COLUMNS, classes="pane") as table:
@@ -147,6 +147,7 @@ class TreesScreen(ExportingScreen[None], MarkingScreen[None]):
 
     def action_search(self) -> None:
         """Open the search bar."""
+        self._kept.begin(self._number, self._above)
         self.query_one(SearchBar).open(self.view.shown.text, regex=self.view.shown.regex)
 
     def action_kind(self, key: int) -> None:
@@ -287,6 +288,12 @@ class TreesScreen(ExportingScreen[None], MarkingScreen[None]):
         cursor = self.query_one(Table).cursor
         return self.view.numbers[cursor] if cursor < len(self.view.numbers) else None
 
+    @property
+    def _above(self) -> int:
+        """Lines of the table above the cursor on the screen."""
+        table = self.query_one(Table)
+        return table.cursor - table.scroll_offset.y
+
     def _show_kind(self, kind: Category) -> None:
         self._filter(replace(self.view.shown, category=kind))
 
@@ -294,18 +301,8 @@ class TreesScreen(ExportingScreen[None], MarkingScreen[None]):
         if constraint is not None:
             self._filter(replace(self.view.shown, constraint=constraint))
 
-    def _about(self) -> Text:
-        """What the run is: strategy, models, judge, prompts."""
-        path = self.view.path
-        run = read_run(path) if (path / MANIFEST).is_file() else None
-        return Text(f"  {what_text(run)}" if run else "", style=PALETTE["note"])
-
     def _filter(self, shown: Filter) -> None:
-        number = self._number
-        self.view.show(shown)
-        self.show()
-        if number is not None:
-            self.go_to(number)
+        self._keep_position(lambda: self.view.show(shown))
         self.work()
 
     def _sort(self, sort: Sort) -> None:
@@ -313,15 +310,21 @@ class TreesScreen(ExportingScreen[None], MarkingScreen[None]):
         self._keep_position(self.view.update)
 
     def _keep_position(self, change: Callable[[], None]) -> None:
-        """Change what is shown; the cursor stays on its row, and the row at its place on the screen."""
+        """Change what is shown; the cursor stays on its row, and the row at its place on the screen.
+
+        After a search that hid the row, the cursor comes back to it.
+        """
         table, number = self.query_one(Table), self._number
-        above = table.cursor - table.scroll_offset.y
+        wanted, above = self._kept.wanted(number, self._above)
         change()
         self.show()
-        position = None if number is None else self.view.position_of(number)
+        positions = (self.view.position_of(row) for row in (wanted, number) if row is not None)
+        position = next((each for each in positions if each is not None), None)
         if position is not None and position != table.cursor:
             table.cursor = position
             table.scroll_to(y=position - above, animate=False, force=True)
+        is_searching = bool(self.view.shown.text) or self.query_one(SearchBar).is_open
+        self._kept.placed(self._number, is_searching=is_searching)
 
     def _go_to_target(self) -> None:
         """Move the cursor to the tree of the last session once its line is found."""

@@ -10,10 +10,11 @@ from pathlib import Path
 from rich.text import Text
 
 from spar.record.outcomes import pluralize
+from spar.store import MANIFEST
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
 from tui.index.run_rows import models_text
-from tui.index.run_summary import RunSummary
+from tui.index.run_summary import RunSummary, read_run
 from tui.index.scores import MetricHistory, MetricValue
 from tui.tables.run_lines import RunLine
 from tui.widgets.bars import abbreviate, history_text, metric_text, seconds_text
@@ -92,15 +93,14 @@ def run_detail(run: RunSummary) -> Text:
     return text
 
 
-def what_text(run: RunSummary) -> str:
-    """What a run is, in one line: strategy, model, judge and prompts."""
-    parts = [
-        _strategy(run),
-        models_text(run),
-        f"judge {run.judge}" if run.judge else "",
-        run.prompts,
-    ]
-    return one_line(", ".join(part for part in parts if part), _NAME)
+def about_text(path: Path) -> Text:
+    """What a run is, behind its name: strategy, model, judge and prompts; empty for a file of trees."""
+    run = read_run(path) if (path / MANIFEST).is_file() else None
+    if run is None:
+        return Text()
+    judge = f"judge {run.judge}" if run.judge else ""
+    parts = [part for part in (_strategy(run), models_text(run), judge, run.prompts) if part]
+    return Text(f"  {one_line(', '.join(parts), _NAME)}", style=PALETTE["note"])
 
 
 def _name(line: RunLine, roots: Sequence[Path]) -> Text:

@@ -92,6 +92,11 @@ class SearchBar(Horizontal):
             field
         )  # at once, so that what is typed right after the key is not lost
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a text can be typed."""
+        return self.has_class("-open")
+
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Submit the text."""
         event.stop()
@@ -101,7 +106,7 @@ class SearchBar(Horizontal):
         """Pass on the text, without the message about it as it was."""
         event.stop()
         self.query_one("#mode", Label).update(self._mode())
-        if self.has_class("-open"):
+        if self.is_open:
             self.post_message(self.Changed(event.value, regex=self._regex))
 
     def reject(self, reason: str) -> None:
