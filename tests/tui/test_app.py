@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from rich.color import Color
-from textual.widgets import Button
+from textual.widgets import Button, Input
 
 from spar.errors import RunStopped
 from spar.files import locked
@@ -31,6 +31,8 @@ from tui.screens.runs import RunsScreen
 from tui.screens.tree import TreeScreen
 from tui.screens.trees import TreesScreen
 from tui.session_state import Position, SessionState, load, save
+from tui.widgets.parts_pane import PartsPane
+from tui.widgets.tree_pane import TreePane
 
 pytestmark = pytest.mark.screen
 
@@ -165,6 +167,21 @@ async def test_the_cursor_comes_back_to_its_run(tmp_path: Path) -> None:
         await pilot.press("escape")
         await until(pilot, lambda: "shown with" not in screen_text(app))
         assert cursor(app) == before == 2
+
+
+async def test_the_keys_stay_with_the_node_that_has_the_screen(tmp_path: Path) -> None:
+    """In the zoom the tree is hidden: neither tab nor the end of a search or a note focuses it; h ends the zoom."""
+    async with browser(write_run(tmp_path / "run", trees(2))) as (app, pilot):
+        screen = await open_tree(app, pilot)
+        await pilot.press("z")
+        for keys in (["tab"], ["slash", *"dog", "enter"], ["slash", "escape"], ["w", "x", "enter"]):
+            await pilot.press(*keys)
+            await until(pilot, lambda: not isinstance(screen.focused, Input))
+            assert isinstance(screen.focused, PartsPane), keys
+        await pilot.press("h")
+        assert isinstance(screen.focused, TreePane) and screen.focused.region.area
+        await pilot.press("tab", "tab")
+        assert isinstance(screen.focused, TreePane)
 
 
 async def test_a_run_that_begins_appears(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ class TreeScreen(ExportingScreen[int], TreeSearchScreen[int]):
     def action_zoom(self) -> None:
         """Give the node the whole screen, or its place again."""
         self.toggle_class("-zoomed")
-        (self._node if self.has_class("-zoomed") else self._pane).focus()
+        self.focus_pane()
 
     def action_instruction(self) -> None:
         """Show the whole instruction, or its start."""
@@ -155,17 +155,21 @@ class TreeScreen(ExportingScreen[int], TreeSearchScreen[int]):
             self._pane.cursor = line
 
     def action_other_pane(self) -> None:
-        """Focus the other pane."""
-        (self._node if self._pane.has_focus else self._pane).focus()
+        """Focus the other pane, if it is on the screen."""
+        if self._pane.has_focus:
+            self._node.focus()
+        else:
+            self.focus_pane()
 
     def action_node_pane(self) -> None:
         """Focus the node pane."""
         self._node.focus()
 
     def action_outwards(self) -> None:
-        """Focus the tree; in the tree, move to the parent."""
+        """Focus the tree, also out of the zoom; in the tree, move to the parent."""
         if not self._pane.has_focus:
-            self._pane.focus()
+            self.remove_class("-zoomed")
+            self.focus_pane()
             return
         line = self._pane.under_cursor
         item = line.node or line.fault if line else None
@@ -219,10 +223,6 @@ class TreeScreen(ExportingScreen[int], TreeSearchScreen[int]):
     def on_line_list_opened(self, event: LineList.Opened) -> None:
         """Focus the node pane on Enter."""
         self._node.focus()
-
-    def on_note_bar_closed(self) -> None:
-        """Focus the tree."""
-        self._pane.focus()
 
     def marked_tree(self) -> str | None:
         """The tree that is shown."""

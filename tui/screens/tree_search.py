@@ -18,6 +18,7 @@ from tui.screens.base import Result
 from tui.screens.marking import MarkingScreen
 from tui.tree_search import Found, TreeSearch
 from tui.widgets.bars import SearchBar
+from tui.widgets.note_bar import NoteBar
 from tui.widgets.parts_pane import PartsPane
 from tui.widgets.tree_pane import TreePane
 
@@ -89,9 +90,10 @@ class TreeSearchScreen(MarkingScreen[Result]):
             bar.close()
 
     @on(SearchBar.Closed)
-    def focus_tree(self) -> None:
-        """Focus the tree."""
-        self.query_one(TreePane).focus()
+    @on(NoteBar.Closed)
+    def focus_pane(self) -> None:
+        """Focus the tree; the node while it has the whole screen, which hides the tree."""
+        self.query_one(PartsPane if self.has_class("-zoomed") else TreePane).focus()
 
     def _look_for(self, text: str, *, regex: bool) -> None:
         if not text:
