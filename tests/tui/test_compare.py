@@ -483,6 +483,45 @@ def at_place(app: SparApp, screen: CompareScreen, place: int) -> Callable[[], bo
     return lambda: app.screen is screen and screen.positions[cursor(app)] == place
 
 
+async def test_the_cursor_stays_on_its_prompt_while_runs_grow(tmp_path: Path) -> None:
+    """Prompts come before it in the order of the first run, and become flips; a pair goes on in the table as it is."""
+    left = write_run(tmp_path / "a", [failed_tree(n) for n in range(6)], ended=False)
+    right = write_run(tmp_path / "b", [failed_tree(n) for n in (2, 3, 4)], ended=False)
+    async with browser(tmp_path) as (app, pilot):
+        app.push_screen(CompareScreen(app.inputs, left, right))
+        await until(pilot, lambda: isinstance(app.screen, CompareScreen) and settled(app))
+        screen = app.screen
+        assert isinstance(screen, CompareScreen)
+
+        def prompts() -> list[str]:
+            assert screen.comparison is not None
+            found = [screen.comparison.pair(at).left.prompt_id for at in screen.positions]
+            return [each.removeprefix("prompt-") for each in found]
+
+        def under_cursor() -> str:
+            return prompts()[screen.query_one(Table).cursor]
+
+        await pilot.press("j", "j")
+        assert under_cursor() == "4"
+        append(right, failed_tree(0))
+        append(right, solved_tree(1))
+        await until(pilot, lambda: prompts() == list("10234"))
+        assert under_cursor() == "4"
+        await pilot.press("home", "enter")
+        await until(pilot, lambda: isinstance(app.screen, PairScreen) and settled(app))
+        pair = app.screen
+        assert isinstance(pair, PairScreen)
+        append(right, solved_tree(5))
+        append(right, solved_tree(0))
+        await until(pilot, lambda: prompts() == list("015234"))
+        await pilot.press("right_square_bracket")
+        await until(pilot, lambda: "prompt 3 of 6" in screen_text(app))
+        assert pair._pair is not None and pair._pair.left.prompt_id == "prompt-5"
+        await pilot.press("N", "escape")
+        await until(pilot, lambda: app.screen is screen)
+        assert under_cursor() == "1"
+
+
 async def test_a_click_filters(runs: Path) -> None:
     """A click selects a filter, and a second click opens a pair."""
     async with browser(runs) as (app, pilot):

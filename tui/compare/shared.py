@@ -114,6 +114,15 @@ class SharedPrompts(ABC, Generic[Kind]):
         ahead = range(line + step, len(positions) if step > 0 else -1, step)
         return next((at for at in ahead if positions[at] in flips), None)
 
+    def prompt_at(self, position: int) -> int:
+        """The `hash` of the id of the prompt at a position, which keeps its meaning while the runs grow."""
+        return self.indexes[0].ids()[self._rows[0][position]]
+
+    def position_of(self, prompt: int) -> int | None:
+        """The position of a prompt, by the `hash` of its id; None if it is not among them."""
+        ids = self.indexes[0].ids()
+        return next((at for at, row in enumerate(self._rows[0]) if ids[row] == prompt), None)
+
     def rows(self, position: int) -> tuple[TreeRow, ...]:
         """The rows of a prompt in each run."""
         numbers = (rows[position] for rows in self._rows)

@@ -78,12 +78,11 @@ class CompareScreen(ComparingScreen[Comparison, PairFilter]):
 
     def action_open(self) -> None:
         """Show both answers to the prompt under the cursor."""
-        table = self.query_one(Table)
-        if self.comparison and table.count:
+        if self.comparison and (prompt := self.prompt) is not None:
             views = (self.views[0], self.views[1])
             names = (self.name_of(self.paths[0]), self.name_of(self.paths[1]))
-            sides = Sides(self.comparison, views, names)
-            self.app.push_screen(PairScreen(sides, self.positions, table.cursor), self._on_return)
+            sides = Sides(self.comparison, views, names, self)
+            self.app.push_screen(PairScreen(sides, prompt), self.go_to)
 
     def action_tree(self, side: int) -> None:
         """Show one side's tree."""
@@ -91,8 +90,3 @@ class CompareScreen(ComparingScreen[Comparison, PairFilter]):
             pair = self.comparison.pair(self.position)
             row = (pair.left, pair.right)[side]
             show_tree(self, self.views[side], row.number, None)
-
-    def _on_return(self, line: int | None) -> None:
-        """On return from a pair, move the cursor to the last one that was viewed."""
-        if line is not None:
-            self.query_one(Table).cursor = line

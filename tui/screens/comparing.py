@@ -103,11 +103,12 @@ class ComparingScreen(BrowserScreen[None], Generic[Compared, Kind]):
         if comparison is None:
             return
         if comparison.is_stale():
-            before, table = self.position, self.query_one(Table)
+            keeps = comparison.is_read or bool(self.query_one(Table).cursor)
+            prompt = self.prompt
             comparison.update()
             self.show()
-            if table.cursor and before is not None and before in self.positions:
-                table.cursor = self.positions.index(before)  # flips come first as they are known
+            if keeps:  # else the first line stays the first, where flips come as they are known
+                self.go_to(prompt)
             if comparison.is_read:
                 start_work(self, "test", self._test, comparison)
         if not is_running(self._work) and time.monotonic() - self._worked > WORK_SECONDS:
@@ -161,6 +162,24 @@ class ComparingScreen(BrowserScreen[None], Generic[Compared, Kind]):
         cursor = self.query_one(Table).cursor
         return self.positions[cursor] if cursor < len(self.positions) else None
 
+    @property
+    def prompt(self) -> int | None:
+        """The prompt under the cursor, which may have another position after an update."""
+        if self.comparison is None or self.position is None:
+            return None
+        return self.comparison.prompt_at(self.position)
+
+    def line_of(self, prompt: int | None) -> int | None:
+        """The line of a prompt; None if it is not shown."""
+        comparison = self.comparison
+        at = None if comparison is None or prompt is None else comparison.position_of(prompt)
+        return self.positions.index(at) if at is not None and at in self.positions else None
+
+    def go_to(self, prompt: int | None) -> None:
+        """Put the cursor on a prompt, if it is shown."""
+        if (line := self.line_of(prompt)) is not None:
+            self.query_one(Table).cursor = line
+
     def name_of(self, path: Path) -> str:
         """A run's name on the screen."""
         return one_line(run_name(path, self.inputs.paths), 200)
@@ -177,10 +196,9 @@ class ComparingScreen(BrowserScreen[None], Generic[Compared, Kind]):
 
     def _filter(self, kind: Kind) -> None:
         """Show other prompts; the cursor stays on its prompt if it is still shown."""
-        before, self.kind = self.position, kind
+        prompt, self.kind = self.prompt, kind
         self.show()
-        if before is not None and before in self.positions:
-            self.query_one(Table).cursor = self.positions.index(before)
+        self.go_to(prompt)
 
     def _cells(self, line: int) -> Mapping[str, Text]:
         return self.cells(self.comparison, self.positions[line]) if self.comparison else {}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -29,6 +30,16 @@ _MARGIN = 4
 """Cells of a pane beside its text."""
 
 
+class PromptTable(Protocol):
+    """The table of prompts that a pair was opened from, as it is now."""
+
+    positions: array[int]
+    """Positions of the shown prompts, in order."""
+
+    def line_of(self, prompt: int | None) -> int | None:
+        """The line of a prompt; None if it is not shown."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sides:
     """The two compared runs."""
@@ -36,10 +47,14 @@ class Sides:
     comparison: Comparison
     views: tuple[RunView, RunView]
     names: tuple[str, str]
+    table: PromptTable
 
 
 class PairScreen(BrowserScreen[int]):
-    """Both answers to one prompt; the screen's result is the line of the last pair that was viewed."""
+    """Both answers to one prompt; the screen's result is the last prompt that was viewed.
+
+    The runs may grow meanwhile: prompts are known by the `hash` of their ids, since positions and lines change.
+    """
 
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -66,9 +81,9 @@ class PairScreen(BrowserScreen[int]):
     PairScreen.-wide #stacked { display: none; }
     """
 
-    def __init__(self, sides: Sides, positions: Sequence[int], line: int) -> None:
+    def __init__(self, sides: Sides, prompt: int) -> None:
         super().__init__()
-        self.sides, self.positions, self.line = sides, positions, line
+        self.sides, self.prompt = sides, prompt
         self._pair: PromptPair | None = None
         self._sections: Sequence[Sequence[Section]] = ((), (), ())
         """The sections of the diff, of the left side and of the right side."""
@@ -96,20 +111,21 @@ class PairScreen(BrowserScreen[int]):
 
     def action_step(self, step: int) -> None:
         """Go to the next or previous pair of the table."""
-        if 0 <= self.line + step < len(self.positions):
-            self.line += step
-            self._load()
+        line = self.line
+        following = (0 if step > 0 else -1) if line is None else line + step
+        if 0 <= following < len(self.sides.table.positions):
+            self._go_to(following)
         else:
             self.browser.show_warning("there are no more prompts")
 
     def action_flip(self, step: int) -> None:
         """Go to the next or previous pair of the table that flipped."""
-        line = self.sides.comparison.next_flip(self.positions, self.line, step)
-        if line is None:
+        positions, line = self.sides.table.positions, -1 if self.line is None else self.line
+        flip = self.sides.comparison.next_flip(positions, line, step)
+        if flip is None:
             self.browser.show_warning(f"no flip {'below' if step > 0 else 'above'}")
         else:
-            self.line = line
-            self._load()
+            self._go_to(flip)
 
     def action_tree(self, side: int) -> None:
         """Show one side's tree."""
@@ -131,7 +147,7 @@ class PairScreen(BrowserScreen[int]):
 
     def action_back(self) -> None:
         """Back to the table."""
-        self.dismiss(self.line)
+        self.dismiss(self.prompt)
 
     @property
     def _panes(self) -> list[NodePane]:
@@ -142,8 +158,20 @@ class PairScreen(BrowserScreen[int]):
         if not any(pane.has_focus for pane in self._panes):
             self._panes[0].focus()
 
+    @property
+    def line(self) -> int | None:
+        """The line of the prompt in the table; None if its filter hides it now."""
+        return self.sides.table.line_of(self.prompt)
+
+    def _go_to(self, line: int) -> None:
+        self.prompt = self.sides.comparison.prompt_at(self.sides.table.positions[line])
+        self._load()
+
     def _load(self) -> None:
-        self._pair = self.sides.comparison.pair(self.positions[self.line])
+        position = self.sides.comparison.position_of(self.prompt)
+        if position is None:  # one of the runs was replaced; what is shown stays
+            return
+        self._pair = self.sides.comparison.pair(position)
         start_work(self, "pair", self._render_sections, self._pair)
 
     async def _render_sections(self, pair: PromptPair) -> None:
@@ -159,7 +187,9 @@ class PairScreen(BrowserScreen[int]):
         self.query_one("#left", NodePane).set_content(left)
         self.query_one("#right", NodePane).set_content(right)
         self.query_one("#stacked", NodePane).set_content(Text("\n\n").join([change, left, right]))
-        text = Text(f"prompt {self.line + 1:,} of {len(self.positions):,}  ")
+        line, number = self.line, len(self.sides.table.positions)
+        where = "not shown in the table" if line is None else f"{line + 1:,}"
+        text = Text(f"prompt {where} of {number:,}  ")
         text.append_text(legend(colour=colour))
         self.query_one(StatusBar).set_content(text)
 
