@@ -5,7 +5,8 @@
     found.current                   # the match to show
     found.step(1).count             # "2 of 12"
 
-Texts are searched as they are shown (`spar.view.text.safe`), so that a match is where it is seen.
+Texts are searched as they are shown (`spar.view.text.safe`), so that a match is where it is seen, but whole: one that
+lies beyond what is shown of a long text is shown with what is around it.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from rich.text import Text
+
 from spar.types import SearchTree
-from spar.view.node_detail import Section, fault_sections, prompt_sections, text_sections
+from spar.view.node_detail import SHOWN, Section, fault_sections, prompt_sections, text_sections
+from spar.view.text import safe
 from spar.view.tree_lines import bare_lines
 from tui.index.query import Query
 
@@ -90,10 +94,12 @@ class TreeSearch:
 
     def __init__(self, tree: SearchTree) -> None:
         self._tree = tree
-        self._sections: list[tuple[int, list[Section]]] | None = None
+        self._texts: list[tuple[int, str, int, str]] | None = None
+        """Line of the drawn tree, kind of the section, which one of that kind, and its text."""
 
     def find(self, query: Query) -> Found:
-        """All matches, from the top of the tree to its end."""
+        """All matches, from the top of the tree to its end.
+"""
         matches: list[TreeMatch] = []
         for match in self._find(query):
             matches.append(match)
@@ -102,14 +108,36 @@ class TreeSearch:
         return Found(query, tuple(matches))
 
     def _find(self, query: Query) -> Iterator[TreeMatch]:
-        if self._sections is None:
-            self._sections = list(_sections(self._tree))
-        for line, sections in self._sections:
-            numbers: Counter[str] = Counter()
-            for section in sections:
-                for start, end in query.find_all(section.body.plain):
-                    yield TreeMatch(line, section.kind, numbers[section.kind], start, end)
-                numbers[section.kind] += 1
+        if self._texts is None:
+            self._texts = list(_texts(self._tree))
+        for line, kind, number, text in self._texts:
+            for start, end in query.find_all(text):
+                yield TreeMatch(line, kind, number, start, end)
+
+
+def shown_around(section: Section, match: TreeMatch | None) -> tuple[Text, int]:
+    """A copy of a section's body, and by how much the positions of matches are moved there.
+
+    It is the text around a match that lies beyond the body.
+    """
+    if match is None or len(section.raw) <= SHOWN or match.end <= len(safe(section.raw[:SHOWN])):
+        return section.body.copy(), 0
+    whole = safe(section.raw)
+    first = max(match.start - SHOWN // 2, 0)
+    before = f"{first:,} characters before … "
+    text = Text(f"{before}{whole[first : first + SHOWN]}")
+    if (left := len(whole) - first - SHOWN) > 0:
+        text.append(f" … {left:,} characters more")
+    return text, len(before) - first
+
+
+def _texts(tree: SearchTree) -> Iterator[tuple[int, str, int, str]]:
+    for line, sections in _sections(tree):
+        numbers: Counter[str] = Counter()
+        for section in sections:
+            text = safe(section.raw) if len(section.raw) > SHOWN else section.body.plain
+            yield line, section.kind, numbers[section.kind], text
+            numbers[section.kind] += 1
 
 
 def _sections(tree: SearchTree) -> Iterator[tuple[int, list[Section]]]:

@@ -98,6 +98,21 @@ def styled(text: Text, meaning: str) -> list[str]:
     ]
 
 
+@pytest.mark.parametrize("offset", [0, 19_995, 20_005, 100_000])
+def test_a_match_far_into_a_long_text_is_shown(offset: int) -> None:
+    """Beyond what is shown of a part, with what is around it; the end of the match is known there too."""
+    text = "\t\t\t" + "word " * (offset // 5) + "NEEDLE" + " word" * 40_000
+    tree = solved_tree().model_copy(update={"nodes": (node(0, None, text, 5),)})
+    found = TreeSearch(tree).find(query("needle", False)).first_from(0)
+    assert [(match.line, match.kind) for match in found.matches] == [(1, "response")]
+    shown, end = parts_text(text_sections(tree.nodes[0]), Folds(), 80, found)
+    assert end is not None and shown.plain[end - 6 : end] == "NEEDLE"
+    assert len(shown) < 25_000
+    assert "characters more" in shown.plain
+    assert ("characters before" in shown.plain) is (offset > 15_000)
+    assert styled(shown, "match") == ["NEEDLE"]
+
+
 @pytest.mark.screen
 async def test_search_in_a_tree(tmp_path: Path) -> None:
     """Incremental, counted, from node to node with n and N; esc ends it, and then leaves the tree."""

@@ -17,7 +17,7 @@ from spar.view.node_detail import Section
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
 from tui.index.query import Query
-from tui.tree_search import Found
+from tui.tree_search import Found, shown_around
 from tui.widgets.node_pane import NodePane
 
 KEYS: Mapping[str, int] = {
@@ -94,11 +94,11 @@ def parts_text(
         if is_open:
             body, start = section.body, len(text)
             if found:
-                body = body.copy()
+                body, moved = shown_around(section, current if is_current else None)
                 highlight(body, found.query, PALETTE["found"])
-            if is_current and current is not None:
-                body.stylize(PALETTE["match"], current.start, current.end)
-                end = start + current.end
+                if is_current and current is not None:
+                    body.stylize(PALETTE["match"], current.start + moved, current.end + moved)
+                    end = start + current.end + moved
             text.append_text(body).append("\n\n")
     text.rstrip()
     return text, end
