@@ -296,3 +296,18 @@ def test_runs_are_compared_on_a_page(tmp_path: Path) -> None:
     assert rows == ["flip one", "flip", "every", "none"]
     with pytest.raises(UsageError, match="use --format html"):
         run(Export(runs[0], "csv", others=(runs[1],)))
+
+
+def test_runs_without_a_prompt_that_was_judged_in_all(tmp_path: Path) -> None:
+    """There is no share and no interval of no prompts; the page says why."""
+    runs = [
+        write_run(tmp_path / name, [answered(n, "x", yes) for n in range(3)])
+        for name, yes in (("judged", 5), ("greedy", None))
+    ]
+    out = tmp_path / "compared.html"
+    run(Export(runs[0], "html", others=(runs[1],), out=out))
+    text = out.read_text()
+    assert "3 prompts are in all runs; no prompt was judged in all runs" in text
+    table = text.split("<tbody>", 1)[1].split("</tbody>", 1)[0]
+    cells = re.findall("<td>(.*?)</td>", table)
+    assert cells[2:9] == cells[11:] == ["0 of 0", "-", "-", "", "", "", ""]

@@ -140,10 +140,14 @@ def _standings_table(names: Sequence[str], compared: RunComparison) -> str:
     known = sum(prompt.passes is not None for prompt in compared.prompts)
     by_truth = sum(prompt.by_truth for prompt in compared.prompts if prompt.passes is not None)
     holm = ", adjusted by Holm's method for the number of runs" if several else ""
-    note = (
-        f"{len(compared.prompts):,} prompts are in all runs; {known:,} are compared, {by_truth:,} of them by ground truth, "
-        f"the others by the judge. p is that of McNemar's exact test{holm}."
-    )
+    note = f"{len(compared.prompts):,} prompts are in all runs; "
+    if known:
+        note += (
+            f"{known:,} are compared, {by_truth:,} of them by ground truth, the others by the judge. "
+            f"p is that of McNemar's exact test{holm}."
+        )
+    else:
+        note += "no prompt was judged in all runs, so they cannot be compared."
     if compared.left_out:
         note += f" {compared.left_out:,} prompts of A are not in all runs."
     return (
@@ -154,13 +158,11 @@ def _standings_table(names: Sequence[str], compared: RunComparison) -> str:
 
 def _standing_row(letter: str, name: str, standing: Standing) -> str:
     low, high = standing.interval
-    cells = [
-        letter,
-        escape(name),
-        f"{standing.passed:,} of {standing.n:,}",
-        f"{100 * standing.share:.1f} %",
-        f"{100 * low:.1f} to {100 * high:.1f}",
-    ]
+    cells = [letter, escape(name), f"{standing.passed:,} of {standing.n:,}"]
+    if standing.n:
+        cells += [f"{100 * standing.share:.1f} %", f"{100 * low:.1f} to {100 * high:.1f}"]
+    else:
+        cells += ["-"] * 2
     change = standing.change
     if change is None:
         cells += [""] * 4
