@@ -27,7 +27,7 @@ from spar.record.run_outcomes import RunOutcomes
 from spar.store import LOCK
 from spar.types import SearchTree
 from spar.view.node_detail import Annotations
-from tui.index.query import MarkTerms, query, split_marks
+from tui.index.query import MarkTerms, SlowPattern, query, split_marks
 from tui.index.rows import Authority, Category, Filter, RowError, Sort, TreeRow
 from tui.index.run_index import TreeIndex
 from tui.index.run_summary import is_locked
@@ -179,7 +179,7 @@ class RunView:
 
     def _find_match(self, number: int, text: str, regex: bool) -> Match | None:
         search_query = query(text, regex)
-        with suppress(RowError):
+        with suppress(RowError, SlowPattern):
             tree = self.index.tree(number)
             turns = [("", turn.content) for turn in reversed(tree.prompt.messages)]
             answers = [(f"#{node.id} ", node.response) for node in tree.nodes]

@@ -11,6 +11,7 @@ lies beyond what is shown of a long text is shown with what is around it.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from spar.types import SearchTree
 from spar.view.node_detail import SHOWN, Section, fault_sections, prompt_sections, text_sections
 from spar.view.text import safe
 from spar.view.tree_lines import bare_lines
-from tui.index.query import Query
+from tui.index.query import SECONDS, Query
 
 MAX_MATCHES = 10_000
 """More matches of a tree are not counted."""
@@ -99,7 +100,12 @@ class TreeSearch:
 
     def find(self, query: Query) -> Found:
         """All matches, from the top of the tree to its end.
-"""
+
+        Raises
+        ------
+        SlowPattern
+            A regular expression takes too long.
+        """
         matches: list[TreeMatch] = []
         for match in self._find(query):
             matches.append(match)
@@ -110,8 +116,9 @@ class TreeSearch:
     def _find(self, query: Query) -> Iterator[TreeMatch]:
         if self._texts is None:
             self._texts = list(_texts(self._tree))
+        deadline = time.monotonic() + SECONDS
         for line, kind, number, text in self._texts:
-            for start, end in query.find_all(text):
+            for start, end in query.find_all(text, deadline - time.monotonic()):
                 yield TreeMatch(line, kind, number, start, end)
 
 

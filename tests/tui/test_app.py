@@ -23,7 +23,7 @@ from tests.tui.driving import (
     screen_text,
     until,
 )
-from tests.tui.samples import append, failed_tree, solved_tree, trees, write_run
+from tests.tui.samples import append, failed_tree, node, solved_tree, trees, write_run
 from tests.view.test_text import unseen
 from tui.app import SparApp
 from tui.index.rows import Sort
@@ -167,6 +167,26 @@ async def test_the_cursor_comes_back_to_its_run(tmp_path: Path) -> None:
         await pilot.press("escape")
         await until(pilot, lambda: "shown with" not in screen_text(app))
         assert cursor(app) == before == 2
+
+
+async def test_a_pattern_that_is_too_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is given up and said so, in the list and in a tree, where it would take hours."""
+    monkeypatch.setattr("tui.index.query.SECONDS", 0.3)
+    monkeypatch.setattr("tui.tree_search.SECONDS", 0.3)
+    draft = node(0, None, "a" * 60 + "b", 5)
+    slow = solved_tree().model_copy(update={"nodes": (draft,), "selected": 0, "faults": ()})
+    async with browser(write_run(tmp_path / "run", [slow])) as (app, pilot):
+        await pilot.press("slash", "ctrl+r")
+        app.screen.query_one(Input).value = "(a|aa)+$"
+        await until(pilot, lambda: "too slow; use a simpler one" in screen_text(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: "1 of 1 trees" in screen_text(app))
+        await open_tree(app, pilot)
+        await pilot.press("slash", "ctrl+r")
+        app.screen.query_one("SearchBar Input", Input).value = "(a|aa)+$"
+        await until(pilot, lambda: "too slow; use a simpler one" in screen_text(app))
+        app.screen.query_one("SearchBar Input", Input).value = "a+b$"
+        await until(pilot, lambda: "/a+b$  1 of 1" in screen_text(app))
 
 
 async def test_the_keys_stay_with_the_node_that_has_the_screen(tmp_path: Path) -> None:

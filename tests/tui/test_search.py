@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from spar.errors import UsageError
 from spar.types import SearchTree
 from tests.strategies import any_text, trees
 from tests.tui.tree_files import append, finish, line_of, shown, spaced, tree, write
-from tui.index.query import query
+from tui.index.query import SlowPattern, query
 from tui.index.rows import Filter
 from tui.index.run_index import TreeIndex
 
@@ -24,6 +25,48 @@ def checked(path: Path, text: str, *, regex: bool = False) -> list[int]:
     with TreeIndex.open(path) as index:
         finish(index)
         return shown(index, Filter(text=text, regex=regex))
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "a{e}",
+        "x{i<3}|{s}",
+        "a{,2}b",
+        "}{,b",
+        "[{a}]+",
+        r"\{e\}",
+        "a{2}{",
+        "^b|b$",
+        "(?s)a.b",
+        "(?i:A)b",
+        r"(a)\1",
+        "a++b",
+        "x*",
+        r"\bé",
+    ],
+)
+def test_patterns_mean_what_they_mean_to_re(pattern: str) -> None:
+    """Braces too, in which the package that searches would look for errors to allow."""
+    text = "a{e} aab\nb{s} {,2}b x{i<3} xéa\nb AB aa{ é {{"
+    flags = re.MULTILINE | (re.IGNORECASE if pattern == pattern.lower() else 0)
+    expected = [match.span() for match in re.finditer(pattern, text, flags) if match[0]]
+    assert list(query(pattern, True).find_all(text)) == expected
+
+
+def test_a_slow_pattern_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its time limit; what was found until then stays."""
+    monkeypatch.setattr("tui.index.query.SECONDS", 0.1)
+    path = write(tmp_path / "trees.jsonl", tree("a"), tree("b", text="a" * 60 + "b"))
+    monkeypatch.setattr("tui.index.search.BLOCK", 50)
+    index = TreeIndex.open(path)
+    finish(index)
+    assert shown(index, Filter(text="(a|aa)+$", regex=True)) == [0]
+    assert index.progress().problem == "this expression is too slow; use a simpler one"
+    assert shown(index, Filter(text="a+b$", regex=True)) == [1]
+    assert index.progress().problem == ""
+    with pytest.raises(SlowPattern):
+        list(query("(a|aa)+$", True).find_all("a" * 60 + "b"))
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,19 @@ Parsing a gigabyte takes seconds, so lines are first ruled out by their raw byte
 character in several ways (`é`, `\u00e9`, `\u00E9`), so the raw bytes are searched for a part of the text that
 has only two spellings, both in lower case: `needles`. Lines that escape even plain letters, or contain one of
 the two letters whose lower case is plain, are never ruled out.
+
+A regular expression can take longer than anyone waits, so the package `regex` searches, which has a time limit and lets
+other threads run meanwhile. What is no regular expression of `re` is refused.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import time
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -23,6 +28,16 @@ UNUSUAL = re.compile(rb"\\u(?:00[2-7]|212a|0130)|\xe2\x84\xaa|\xc4\xb0")
 _TERM = re.compile(r'(?<!\S)(is:starred(?!\S)|note:(?:"[^"]*"?|\S*))')
 """A term of a search that is about marks."""
 _ESCAPE = re.compile(r"\\.", re.DOTALL)
+SECONDS = 1.0
+"""Time limit of a regular expression in the texts of one tree."""
+SHOWING_SECONDS = 0.1
+"""The same where only a match is to be shown that was found before, while the reader waits."""
+_BRACE = re.compile(r"\\.|\{(?:\d+(?:,\d*)?|,\d*)\}|\{", re.DOTALL)
+"""An escaped character, a number of repetitions, or any other brace, in which `regex` looks for errors to allow."""
+
+
+class SlowPattern(UsageError):
+    """A regular expression takes too long in some text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,38 +45,55 @@ class Query:
     """A text or a regular expression to search for."""
 
     text: str
-    pattern: re.Pattern[str] | None
-    """None for a plain text."""
+    pattern: Any
+    """A pattern of the package `regex`; None for a plain text."""
     ignore_case: bool
     needles: tuple[bytes, ...]
     """Every ordinary line that matches contains one of them in lower case; empty if any line may match."""
 
     def matches(self, row: Mapping[str, Any]) -> bool:
-        """Whether the prompt, its id or a response of a parsed line matches."""
+        """Whether the prompt, its id or a response of a parsed line matches; raises `SlowPattern`."""
         if self.pattern:
-            return any(self.pattern.search(text) for text in texts(row))
+            deadline = time.monotonic() + SECONDS
+            return any(self.find(text, deadline - time.monotonic()) for text in texts(row))
         if self.ignore_case:
             return any(self.text in text.lower() for text in texts(row))
         return any(self.text in text for text in texts(row))
 
-    def find(self, text: str) -> tuple[int, int] | None:
-        """Start and end of the first match in a text; None without one."""
+    def find(self, text: str, seconds: float = SHOWING_SECONDS) -> tuple[int, int] | None:
+        """Start and end of the first match in a text; None without one.
+
+        Raises
+        ------
+        SlowPattern
+            It takes longer than so many seconds.
+        """
         if self.pattern:
-            match = self.pattern.search(text)
+            with self._limited(seconds) as limits:
+                match = self.pattern.search(text, **limits)
             return match.span() if match else None
         start = (text.lower() if self.ignore_case else text).find(self.text)
         return None if start < 0 else (start, min(start + len(self.text), len(text)))
 
-    def find_all(self, text: str) -> Iterator[tuple[int, int]]:
-        """Start and end of every match in a text that is not empty."""
+    def find_all(self, text: str, seconds: float = SHOWING_SECONDS) -> Iterator[tuple[int, int]]:
+        """Start and end of every match in a text that is not empty; raises `SlowPattern` as `find` does."""
         if self.pattern:
-            yield from (match.span() for match in self.pattern.finditer(text) if match[0])
+            with self._limited(seconds) as limits:
+                matches = self.pattern.finditer(text, **limits)
+                yield from (match.span() for match in matches if match[0])
             return
         searched, size = (text.lower() if self.ignore_case else text), len(self.text)
         start = searched.find(self.text)
         while size and 0 <= start < len(text):
             yield start, min(start + size, len(text))
             start = searched.find(self.text, start + size)
+
+    @contextmanager
+    def _limited(self, seconds: float) -> Iterator[dict[str, Any]]:
+        try:
+            yield {"timeout": max(seconds, 0.001), "concurrent": True}
+        except TimeoutError:
+            raise SlowPattern("this expression is too slow; use a simpler one") from None
 
     def candidate(self, lowered: bytes, start: int) -> int:
         """The first offset at or after `start`, in raw lines in lower case, that may be a match.
@@ -127,13 +159,21 @@ def query(text: str, regex: bool) -> Query:
     ignore_case = letters == letters.lower()
     if not regex:
         return Query(text, None, ignore_case, _needles(text, ignore_case))
+    import regex as regex_package
+
     flags = re.MULTILINE | (re.IGNORECASE if ignore_case else 0)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return Query(text, re.compile(text, flags), ignore_case, ())
-    except (re.error, OverflowError, RecursionError) as error:
+            re.compile(text, flags)
+            pattern = regex_package.compile(_BRACE.sub(_plain_brace, text), flags)
+            return Query(text, pattern, ignore_case, ())
+    except (re.error, regex_package.error, OverflowError, RecursionError) as error:
         raise UsageError(f"{text!r} is not a valid regular expression: {error}") from error
+
+
+def _plain_brace(match: re.Match[str]) -> str:
+    return r"\{" if match[0] == "{" else match[0]
 
 
 def texts(row: Mapping[str, Any]) -> Iterator[str]:

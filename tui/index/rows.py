@@ -140,6 +140,8 @@ class IndexProgress:
     """Whether the whole file is indexed and summarised."""
     replaced: int = 0
     """Rows that a later row of the same prompt replaces."""
+    problem: str = ""
+    """Why the search was given up."""
 
 
 @dataclass(frozen=True, slots=True)

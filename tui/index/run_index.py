@@ -268,6 +268,7 @@ class TreeIndex:
             searched=self._search.next if self._search else 0,
             done=self._scanned and self._summaries.next >= len(self),
             replaced=self._columns.last.num_replaced,
+            problem=self._search.problem if self._search else "",
         )
 
     def close(self) -> None:

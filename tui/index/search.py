@@ -8,7 +8,7 @@ from bisect import bisect_left, bisect_right
 
 from tui.index.columns import Columns
 from tui.index.cooperative import Throttle
-from tui.index.query import Query
+from tui.index.query import Query, SlowPattern
 from tui.index.row_summary import MAX_LINE_BYTES, parse_object
 from tui.index.rows import RowError
 from tui.index.source import Source
@@ -23,6 +23,8 @@ class Search:
         self.query = query
         self.next = 0
         """The first row that has not been searched."""
+        self.problem = ""
+        """Why the search was given up."""
         self._hits = bytearray()
 
     def matching(self, numbers: array[int]) -> array[int]:
@@ -36,9 +38,13 @@ class Search:
 
     def step(self, source: Source, columns: Columns, throttle: Throttle, deadline: float) -> bool:
         """Search until `deadline`, a time of `time.monotonic`; returns whether all rows are done."""
-        while self.next < len(columns):
+        while self.next < len(columns) and not self.problem:
             first, last = self.next, block_end(columns, self.next)
-            hits = self._search_block(source, columns, (first, last), throttle)
+            try:
+                hits = self._search_block(source, columns, (first, last), throttle)
+            except SlowPattern as error:
+                self.problem = str(error)
+                return True
             self._hits[first:last] = hits
             self.next = last
             throttle.yield_cpu()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 
 from rich.text import Text
@@ -12,7 +11,7 @@ from spar.errors import UsageError
 from spar.types import SearchTree
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
-from tui.index.query import query
+from tui.index.query import SlowPattern, query
 from tui.run_view import searched_text
 from tui.screens.base import Result
 from tui.screens.marking import MarkingScreen
@@ -53,7 +52,11 @@ class TreeSearchScreen(MarkingScreen[Result]):
         """Look for the text in the tree that is shown now."""
         self._texts = TreeSearch(self.record) if self.record else None
         if self.found is not None and self._texts is not None:
-            self.show_found(self._texts.find(self.found.query))
+            try:
+                self.show_found(self._texts.find(self.found.query))
+            except SlowPattern as error:
+                self.end_search()
+                self.browser.show_warning(str(error))
 
     def show_found(self, found: Found | None) -> None:
         """Highlight what was found in both panes, and move to the current match."""
@@ -75,8 +78,12 @@ class TreeSearchScreen(MarkingScreen[Result]):
     @on(SearchBar.Changed)
     def search_while_typing(self, event: SearchBar.Changed) -> None:
         """Search while the text is typed; what is no regular expression yet changes nothing."""
-        with suppress(UsageError):
+        try:
             self._look_for(event.text, regex=event.regex)
+        except SlowPattern as error:
+            self.query_one(SearchBar).reject(str(error))
+        except UsageError:
+            pass
 
     @on(SearchBar.Submitted)
     def search_for(self, event: SearchBar.Submitted) -> None:

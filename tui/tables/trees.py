@@ -156,7 +156,9 @@ def status(progress: IndexProgress, shown: Filter, sort: Sort, num_shown: int) -
     if shown.text:
         slash = "regex" if shown.regex else "text"
         line.append(f", {slash} ").append(one_line(shown.text, 40), style=PALETTE["head"])
-        if searched_text(shown) and progress.searched < progress.rows:
+        if progress.problem:
+            line.append(f": {one_line(progress.problem, 200)}", style=PALETTE["fault"])
+        elif searched_text(shown) and progress.searched < progress.rows:
             line.append(f" ({_percent(progress.searched, progress.rows)} searched)")
     if not progress.done:
         if progress.bytes_read < progress.bytes_total:

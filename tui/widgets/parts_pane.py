@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -16,7 +17,7 @@ from textual.widgets import Static
 from spar.view.node_detail import Section
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
-from tui.index.query import Query
+from tui.index.query import Query, SlowPattern
 from tui.tree_search import Found, shown_around
 from tui.widgets.node_pane import NodePane
 
@@ -105,9 +106,10 @@ def parts_text(
 
 
 def highlight(text: Text, query: Query, style: str, *, start: int = 0) -> None:
-    """Give every match in a text a style, from a position on."""
-    for first, last in query.find_all(text.plain[start:]):
-        text.stylize(style, start + first, start + last)
+    """Give every match in a text a style, from a position on; those that are not found in time have none."""
+    with suppress(SlowPattern):
+        for first, last in query.find_all(text.plain[start:]):
+            text.stylize(style, start + first, start + last)
 
 
 class PartsPane(NodePane):
