@@ -21,10 +21,10 @@ from tui.index.run_index import TreeIndex
 
 
 def checked(path: Path, text: str, *, regex: bool = False) -> list[int]:
-    """The rows that match a text."""
+    """The rows that match a text, those that later ones replace among them."""
     with TreeIndex.open(path) as index:
         finish(index)
-        return shown(index, Filter(text=text, regex=regex))
+        return shown(index, Filter(text=text, regex=regex, replaced=True))
 
 
 @pytest.mark.parametrize(
