@@ -5,6 +5,7 @@ A model is a Hugging Face folder, a hub name, a GGUF file, or a name that spar k
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from spar.models.loading import (
     quiet_hub,
 )
 from spar.models.registry import KNOWN_MODELS
+
+_HUB_NAME = re.compile(r"(\w([\w.-]*\w)?/)?\w([\w.-]*\w)?")
+"""`NAME` or `OWNER/NAME`."""
 
 
 def check_model_folder(model: str) -> None:
@@ -42,13 +46,21 @@ def check_model_folder(model: str) -> None:
             f"--model {model}: not a model folder (it has no config.json); "
             f"pass a Hugging Face folder, a GGUF file or a hub name{known}"
         )
-    if not path.exists() and (path.is_absolute() or model.startswith((".", "~"))):
-        raise UsageError(f"--model {model}: no such folder")
+    if not path.exists() and not _may_be_remote(model):
+        raise UsageError(
+            f"--model {model}: no such folder; pass a Hugging Face folder, a GGUF file, a hub name (OWNER/NAME) or one of "
+            "`spar models list`"
+        )
     if path.is_dir() and not has_weights(path):
         raise UsageError(
             f"--model {model}: its weights are missing, it has a config.json without all of them; "
             "download or copy it again"
         )
+
+
+def _may_be_remote(model: str) -> bool:
+    """Whether a text can name a model elsewhere: on the hub, or at an address, from which vLLM loads too."""
+    return _HUB_NAME.fullmatch(model) is not None or "://" in model
 
 
 def prepare_model(model: str, note: Callable[[str], None], *, offline: bool = False) -> None:

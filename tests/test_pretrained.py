@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -128,6 +129,21 @@ def test_the_embedded_models_name_is_refused_with_how_to_use_it() -> None:
     """Screens show it as a model's name; the hub would be asked for it."""
     with pytest.raises(UsageError, match="leave --model out"):
         check_model_folder("embedded")
+
+
+@pytest.mark.parametrize(
+    "model", ["nope/", "./nope", "../nope", "~/nope", "/nope", "a/b/c", "a//b", "two words"]
+)
+def test_what_no_hub_name_can_be_is_a_missing_folder(model: str) -> None:
+    """Before anything is loaded, in the words of the message about a path, and not in the hub's about its names."""
+    with pytest.raises(UsageError, match=f"--model {re.escape(model)}: no such folder"):
+        check_model_folder(model)
+
+
+@pytest.mark.parametrize("model", ["gpt2", "owner/name", "Qwen/Qwen2.5-0.5B", "s3://bucket/a/b/"])
+def test_names_that_may_be_elsewhere_are_left_to_what_loads_them(model: str) -> None:
+    """The hub's, and addresses, from which vLLM loads."""
+    check_model_folder(model)
 
 
 def test_a_folder_without_weights_is_refused(tiny_model: Path, tmp_path: Path) -> None:

@@ -154,6 +154,7 @@ def test_auto_says_what_it_picks_and_why(
         ),
         ({"engine": "fake", "judge_url": ("http://me:secret@a",)}, "--api-key-env"),
         ({"engine": "hf", "model": "/nowhere/at/all"}, "no such folder"),
+        ({"engine": "hf", "model": "nowhere/"}, "--model nowhere/: no such folder"),
     ],
 )
 def test_what_cannot_go_together_is_refused_at_once(settings: dict[str, Any], said: str) -> None:
