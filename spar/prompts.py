@@ -224,7 +224,9 @@ def _read(prompts: Iterable[tuple[str, str, Prompt]], source: str) -> Iterator[P
         empty = False
         yield prompt
     if empty:
-        raise UsageError(f"{source} has no prompt; expected one per line")
+        raise UsageError(
+            f"{source} has no prompt; expected at least one, as a line, a row or an item of a list"
+        )
 
 
 def _prompt_of_row(row: dict[str, Any], where: str, source: str, prompt_field: str = "") -> Prompt:

@@ -431,12 +431,23 @@ def test_a_key_equal_to_an_id_is_refused(tmp_path: Path) -> None:
     assert mistake(path).startswith(f'{path}:2: duplicate id "7", also on line 1')
 
 
-@pytest.mark.parametrize("content", [b"", b"\n \n", b"\xef\xbb\xbf"], ids=["none", "blank", "bom"])
-def test_a_file_without_prompts_is_refused(tmp_path: Path, content: bytes) -> None:
-    """A file without a prompt is an error at the end of the stream."""
-    path = tmp_path / "rows.txt"
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("rows.txt", b""),
+        ("rows.txt", b"\n \n"),
+        ("rows.txt", b"\xef\xbb\xbf"),
+        ("rows.json", b"[]"),
+        ("rows.csv", b"prompt\n"),
+    ],
+    ids=["none", "blank", "bom", "list", "header"],
+)
+def test_a_file_without_prompts_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    """A file without a prompt is an error at the end of the stream, in words that fit every format."""
+    path = tmp_path / name
     path.write_bytes(content)
-    assert mistake(path) == f"{path} has no prompt; expected one per line"
+    expected = "expected at least one, as a line, a row or an item of a list"
+    assert mistake(path) == f"{path} has no prompt; {expected}"
 
 
 def test_bytes_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
