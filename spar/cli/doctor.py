@@ -67,8 +67,7 @@ def model_lines() -> list[str]:
         if cached is None:
             lines.append(f"{name}: not fetched; spar models fetch {name}, or its first use")
         else:
-            size = f"{cached.num_bytes / 1e6:,.0f} MB"
-            lines.append(f"{name}: {cached.source.description}, {size} in {cached.folder}")
+            lines.append(f"{name}: {cached.source.description}, {cached.size} in {cached.folder}")
     if files := converted_files():
         size = f"{sum(record.num_bytes for record in files) / 1e6:,.0f} MB"
         lines.append(f"converted GGUF files: {len(files)}, {size} in {models_root() / 'gguf'}")

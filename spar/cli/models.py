@@ -93,4 +93,4 @@ def _place(cached: CachedModel | None) -> tuple[str, str]:
     """The size and the folder."""
     if cached is None:
         return "", "not fetched"
-    return f"{cached.num_bytes / 1e6:,.0f} MB", cached.folder
+    return cached.size, cached.folder

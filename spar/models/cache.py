@@ -80,6 +80,12 @@ class CachedModel(Record):
         return sum(file_sizes(Path(self.folder)).values())
 
     @property
+    def size(self) -> str:
+        """For people: `273 MB`; of a GGUF file, which is smaller, `unpacked to 542 MB`."""
+        unpacked = "" if self.source.kind == "hub" else "unpacked to "
+        return f"{unpacked}{self.num_bytes / 1e6:,.0f} MB"
+
+    @property
     def is_whole(self) -> bool:
         """Whether the folder has the files of the record, in their sizes."""
         folder = Path(self.folder)

