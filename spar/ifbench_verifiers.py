@@ -24,6 +24,7 @@ from typing import Any
 
 from spar.data_folder import data_root
 from spar.errors import MissingExtra, UsageError
+from spar.hardware import has_package
 from spar.instruction_checks import Checked, VerifierSet, check_instructions
 from spar.nltk_folders import (
     STOP_WORDS,
@@ -71,6 +72,10 @@ _REGISTRIES = (
     ("if-verifiable", "if_verifiable.ifbench.instructions_registry"),
 )
 """Packages with the verifiers, the preferred one first, and the module that lists their classes."""
+_CALLED = ("emoji", "nltk", "syllapy")
+"""Packages that the verifiers call."""
+EXTRA, PURPOSE = "ifbench", "checking IFBench's instructions"
+"""Of the errors about a package that is missing."""
 
 
 def check(
@@ -162,7 +167,17 @@ def packages() -> tuple[str, ...]:
         name = _found()[0]
     except MissingExtra:
         name = _REGISTRIES[-1][0]
-    return name, "emoji", "nltk", "syllapy"
+    return name, *_CALLED
+
+
+def require_packages() -> None:
+    """Raise `MissingExtra` where the verifiers' package, or one that it calls, is not installed; none is imported."""
+    if is_loaded():
+        return
+    _found()
+    for package in _CALLED:
+        if not has_package(package):
+            raise MissingExtra(package, EXTRA, PURPOSE)
 
 
 def is_loaded() -> bool:
@@ -192,7 +207,7 @@ def _found() -> tuple[str, str]:
             spec and spec.origin
         ):  # a plain folder of that name, as a data folder has one, has no origin
             return name, module
-    raise MissingExtra("if_verifiable", "ifbench", "checking IFBench's instructions")
+    raise MissingExtra("if_verifiable", EXTRA, PURPOSE)
 
 
 def _registry() -> tuple[Mapping[str, Any], str]:
@@ -202,9 +217,7 @@ def _registry() -> tuple[Mapping[str, Any], str]:
         with without_downloads():
             return importlib.import_module(module).INSTRUCTION_DICT, name
     except ImportError as error:
-        raise MissingExtra(
-            error.name or module, "ifbench", "checking IFBench's instructions"
-        ) from error
+        raise MissingExtra(error.name or module, EXTRA, PURPOSE) from error
     except OSError as error:  # upstream's makes a folder beside its modules
         raise UsageError(
             f"the package {name} cannot be loaded: {error}; let this account write there, or "

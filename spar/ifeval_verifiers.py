@@ -17,6 +17,7 @@ from typing import Any
 
 from spar.data_folder import data_root
 from spar.errors import MissingExtra
+from spar.hardware import has_package
 from spar.instruction_checks import Checked, VerifierSet, check_instructions
 from spar.nltk_folders import require_tokenizer
 
@@ -47,6 +48,8 @@ LOGGER = "lm_eval.tasks.ifeval.instructions"
 """Where the verifiers write texts in which langdetect finds no language."""
 PACKAGES = ("lm_eval", "langdetect", "nltk")
 """Distributions whose versions a verdict can depend on."""
+EXTRA, PURPOSE = "eval", "checking IFEval's instructions"
+"""Of the errors about a package that is missing."""
 
 
 def check(
@@ -88,6 +91,13 @@ def check(
         prompt=prompt,
         loosely=loosely,
     )
+
+
+def require_packages() -> None:
+    """Raise `MissingExtra` where lm-eval, or a package that its verifiers need, is not installed; none is imported."""
+    for package in () if is_loaded() else (*PACKAGES, "immutabledict"):
+        if not has_package(package):
+            raise MissingExtra(package, EXTRA, PURPOSE)
 
 
 def checkers(folder: str = "") -> Mapping[str, Any]:
@@ -142,6 +152,4 @@ def _imported(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingExtra(
-            error.name or module, "eval", "checking IFEval's instructions"
-        ) from error
+        raise MissingExtra(error.name or module, EXTRA, PURPOSE) from error

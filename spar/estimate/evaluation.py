@@ -10,7 +10,13 @@ from collections.abc import Iterator, Sequence
 from spar.config import EvalConfig
 from spar.estimate.calls import conversation, most_calls, most_responses
 from spar.eval.benchmark import Benchmark
-from spar.eval.runner import EvalRequest, OpenedBenchmark, default_directory, open_benchmark
+from spar.eval.runner import (
+    EvalRequest,
+    OpenedBenchmark,
+    default_directory,
+    find_benchmarks,
+    open_benchmark,
+)
 from spar.eval.sweep import plan
 from spar.eval.sweep_runner import Sweep
 from spar.eval.sweep_runner import default_directory as default_sweep_directory
@@ -23,8 +29,9 @@ def evaluation_text(config: EvalConfig, request: EvalRequest) -> str:
     Raises
     ------
     UsageError
-        An unknown benchmark, or data or a file of responses that is missing or wrong.
+        An unknown benchmark, a package that is missing, or data or a file of responses that is missing or wrong.
     """
+    find_benchmarks(config, request)
     directory = request.out or default_directory(config)
     blocks: list[str] = []
     for name in request.names:
@@ -37,6 +44,7 @@ def sweep_text(config: EvalConfig, request: EvalRequest, grid: Sweep) -> str:
     """What `spar sweep` would do; parameters and errors as for `spar.eval.sweep_runner.sweep`."""
     shape = SearchConfig(config.branching, config.beam_width, config.depth)
     points = plan(grid.strategies, grid.budgets, shape, deepen=grid.deepen)
+    find_benchmarks(config, request)
     name = request.names[0]
     directory = (request.out or default_sweep_directory(config)) / name
     opened = open_benchmark(name, config, request, directory)

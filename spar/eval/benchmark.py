@@ -132,6 +132,9 @@ class Benchmark(ABC):
     templated: ClassVar[bool] = False
     """Whether its prompts are drawn from few templates, so that only equal texts count as contaminated."""
 
+    def require_packages(self) -> None:  # noqa: B027  most need none
+        """Raise `MissingExtra` where a package that it always needs is not installed: before its data are downloaded."""
+
     @property
     def likelihoods_of(self) -> str:
         """The texts whose likelihoods it scores, known once it is loaded; "" where it scores replies, which `--responses` may give."""

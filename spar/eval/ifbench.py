@@ -95,6 +95,7 @@ class IFBench(InstructionBenchmark):
         ifbench_verifiers.check,
         ifbench_verifiers.used_package,
         ifbench_verifiers.unverifiable_types,
+        ifbench_verifiers.require_packages,
     )
     order = (PROMPT_LOOSE, PROMPT_STRICT, LOOSE, STRICT)
     sound: ClassVar[Mapping[str, tuple[str, ...]]] = {PROMPT_LOOSE: (PROMPT_LOOSE,), AVERAGE: FOUR}

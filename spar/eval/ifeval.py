@@ -96,7 +96,12 @@ class IFEval(InstructionBenchmark):
     data = ("ifeval", "nltk_data")
     packages = ifeval_verifiers.PACKAGES
     file = "input_data.jsonl"
-    verifiers = InstructionVerifiers(load_verifiers, ifeval_verifiers.check, lm_eval)
+    verifiers = InstructionVerifiers(
+        load_verifiers,
+        ifeval_verifiers.check,
+        lm_eval,
+        require_packages=ifeval_verifiers.require_packages,
+    )
     headline = AVERAGE
     paper = paper.IFEVAL
 

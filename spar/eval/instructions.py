@@ -52,6 +52,10 @@ def _none_unverifiable() -> Mapping[str, str]:
     return {}
 
 
+def _none_required() -> None:
+    return
+
+
 @dataclass(frozen=True, slots=True)
 class InstructionVerifiers:
     """The verifiers of a benchmark."""
@@ -65,6 +69,8 @@ class InstructionVerifiers:
     """Package and version, for the results."""
     unverifiable: Callable[[], Mapping[str, str]] = _none_unverifiable
     """Types that the benchmark has and this machine cannot check, and why."""
+    require_packages: Callable[[], None] = _none_required
+    """Raises `MissingExtra` where a package of theirs is not installed, without reading any data."""
 
 
 class InstructionBenchmark(Benchmark):
@@ -83,6 +89,10 @@ class InstructionBenchmark(Benchmark):
         """The prompts by key; none for a benchmark that reads its rows elsewhere."""
         for row in folder.jsonl(cls.file) if folder else ():
             yield str(row["key"]), row["prompt"]
+
+    def require_packages(self) -> None:
+        """Those of the verifiers."""
+        self.verifiers.require_packages()
 
     def rows(self, config: EvalConfig) -> Iterable[Mapping[str, Any]]:
         """The rows: `key`, `prompt`, `instruction_id_list` and `kwargs`, one object of arguments for each id.

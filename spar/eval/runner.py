@@ -19,13 +19,11 @@ from typing import Any
 from spar.config import FREE, EvalConfig
 from spar.errors import SparError, UsageError, did_you_mean
 from spar.eval.benchmark import PYTHON, Benchmark, declared_spec
-from spar.eval.datasets.first_use import fetch_absent
-from spar.eval.datasets.local import open_data
 from spar.eval.examples import examples_of
 from spar.eval.external_answers.matching import fill_answers, match_answers, match_grader_replies
 from spar.eval.job_outputs import RunOutputs
 from spar.eval.job_runner import DirectoryJobRunner, start_all
-from spar.eval.needed_data import data_digest, data_of, file_digests, needed, present
+from spar.eval.needed_data import data_digest, fetch_data, file_digests, open_folders
 from spar.eval.statistics import metrics
 from spar.hardware import has_package
 from spar.infer.gather import gather
@@ -100,7 +98,7 @@ async def evaluate(
         raise UsageError(
             f"{directory} is a run itself; an evaluation makes a folder for each benchmark: give another --out, such as {directory}-eval"
         )
-    fetch_data(config, request, listener)
+    fetch_data(find_benchmarks(config, request), config, listener, offline=request.offline)
     benchmarks = [open_benchmark(name, config, request, directory / name) for name in request.names]
     shared = EnginePool() if pool is None else pool
     runners = [
@@ -120,16 +118,20 @@ async def evaluate(
     return results, errors[0] if errors else None
 
 
-def fetch_data(config: EvalConfig, request: EvalRequest, listener: Listener) -> None:
-    """Download what the benchmarks need and this machine lacks, unless that is not wanted (`--offline`)."""
+def find_benchmarks(config: EvalConfig, request: EvalRequest) -> list[Benchmark]:
+    """The benchmarks of a request, whose packages are there. All names come before any package.
+
+    Raises
+    ------
+    UsageError
+        As `find_benchmark`.
+    MissingExtra
+        A package that one of them needs is not installed.
+    """
     benchmarks = [find_benchmark(name, request, config) for name in request.names]
-    required = dict.fromkeys(used for b in benchmarks for used in data_of(b, config))
-    optional = dict.fromkeys(used for b in benchmarks for used in needed(b.optional_data))
-    fetch_absent(tuple(required), config.data, listener, offline=request.offline)
-    try:
-        fetch_absent(tuple(optional), config.data, listener, offline=request.offline)
-    except UsageError as error:  # a folder that cannot be written; the results say what is missing
-        listener.note(str(error))
+    for benchmark in benchmarks:
+        benchmark.require_packages()
+    return benchmarks
 
 
 async def run_jobs(
@@ -183,8 +185,7 @@ def open_benchmark(
         raise UsageError(
             f"--answer: responses to {name} are free text and cannot be compared; use best, or an lm-eval task with a filter"
         )
-    data = [open_data(used, config.data) for used in data_of(benchmark, config)]
-    data += present(needed(benchmark.optional_data), config.data)
+    data = open_folders(benchmark, config)
     config = config.model_copy(update={"benchmark": name, "data_digest": data_digest(data, config)})
     whole, examples = examples_of(benchmark, config, directory)
     if config.responses and benchmark.likelihoods_of:

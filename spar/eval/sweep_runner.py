@@ -22,11 +22,12 @@ from spar.errors import UsageError
 from spar.eval.benchmark import ANSWERS
 from spar.eval.job_outputs import RunOutputs
 from spar.eval.job_runner import DirectoryJobRunner, start_all
+from spar.eval.needed_data import fetch_data
 from spar.eval.plots import plot, require_matplotlib
 from spar.eval.runner import (
     EvalRequest,
     OpenedBenchmark,
-    fetch_data,
+    find_benchmarks,
     open_benchmark,
     run_jobs,
     score,
@@ -83,12 +84,13 @@ async def sweep(
     Raises
     ------
     UsageError
-        What `plan` and `open_benchmark` refuse, answers from a file, or a metric that there is not.
+        What `plan`, `find_benchmarks` and `open_benchmark` refuse, answers from a file, or a metric that there is not.
     """
     shape = SearchConfig(config.branching, config.beam_width, config.depth)
     points = plan(grid.strategies, grid.budgets, shape, deepen=grid.deepen)
-    require_matplotlib()  # before anything is generated
-    fetch_data(config, request, listener)
+    benchmarks = find_benchmarks(config, request)
+    require_matplotlib()  # before anything is downloaded or generated
+    fetch_data(benchmarks, config, listener, offline=request.offline)
     first = open_benchmark(request.names[0], config, request, directory)
     if first.outputs.external_answers is not None:
         raise UsageError(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -15,15 +17,18 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from spar import ifeval_verifiers
+from spar import ifbench_verifiers, ifeval_verifiers
 from spar.cli.app import app
-from spar.errors import RunStopped, UsageError
+from spar.config import EvalConfig
+from spar.errors import MissingExtra, RunStopped, UsageError
 from spar.eval.datasets import download as fetching
 from spar.eval.datasets import first_use
 from spar.eval.datasets.convert import convert
 from spar.eval.datasets.download import fetch, missing
 from spar.eval.datasets.local import open_data
 from spar.eval.datasets.registry import DataFile, DataSet, data_set
+from spar.eval.nano_if import NanoAnswers
+from spar.eval.needed_data import fetch_data
 from spar.listener import Activity, Listener
 from spar.record.evaluation import read_results
 
@@ -339,16 +344,101 @@ def test_nothing_is_downloaded_where_it_is_not_wanted(
 
 
 @pytest.mark.parametrize("body", [None, b"<html>"])
-def test_a_failed_first_use_leaves_todays_error(
+def test_a_failed_first_use_says_what_else_helps(
     body: bytes | None, fresh_machine: Origin, toys: DataSet, tmp_path: Path
 ) -> None:
-    """A file that cannot be had, or is another, is said in one line; the data stay missing."""
+    """A file that cannot be had, or is another, ends the command in one line, which does not name the download again."""
     fresh_machine.files = {"/o/r/c/a": body} if body else {}
     lines = Lines()
-    first_use.fetch_absent(["toy"], "", lines, offline=False)
-    assert len(lines.notes) == 2 and "\n" not in lines.notes[1]
-    assert ("is not a" if body else "404") in lines.notes[1]
+    with pytest.raises(RunStopped) as caught:
+        first_use.fetch_absent(["toy"], "", lines, offline=False)
+    line = str(caught.value)
+    assert len(lines.notes) == 1 and "\n" not in line
+    assert line.startswith("data set toy: ") and ("is not a" if body else "404") in line
+    assert line.endswith("; or name a folder that holds toy/ with --data DIR or SPAR_DATA")
+    assert "spar data fetch" not in line
     assert not (tmp_path / "cache/spar/data/toy/a").exists()
+
+
+def test_a_failed_download_of_what_is_optional_is_a_note(
+    fresh_machine: Origin, toys: DataSet
+) -> None:
+    """The evaluation goes on, and its results say what is missing."""
+
+    class Optional(NanoAnswers):
+        optional_data = ("toy",)
+
+    fresh_machine.files = {}
+    lines = Lines()
+    fetch_data([Optional()], EvalConfig(), lines, offline=False)
+    assert len(lines.notes) == 2 and "404" in lines.notes[1]
+
+
+def test_nothing_is_downloaded_where_the_variable_names_the_sets_own_folder(
+    fresh_machine: Origin, toys: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The data are there, and a folder of that name inside would hide them."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/a").write_bytes(b"one")
+    monkeypatch.setenv("SPAR_DATA", str(tmp_path / "mine"))
+    first_use.fetch_absent(["toy"], "", Lines(), offline=False)
+    assert fresh_machine.asked == []
+
+
+@pytest.mark.parametrize(
+    ("command", "missing", "words"),
+    [
+        ("eval ifeval --limit 2", "lm_eval", r"IFEval's instructions needs .*'lm_eval'.*\[eval\]"),
+        ("eval ifeval --limit 2 --dry-run", "lm_eval", r"'lm_eval'.*\[eval\]"),
+        ("eval ifeval", "langdetect", r"'langdetect'.*\[eval\]"),
+        ("eval gsm8k", "lm_eval", r"a task of lm-eval needs .*\[eval\]"),
+        ("eval nano-if ifbench", "if_verifiable", r"IFBench's instructions needs .*\[ifbench\]"),
+        ("sweep ifeval", "lm_eval", r"'lm_eval'.*\[eval\]"),
+        ("sweep nano-if", "matplotlib", r"the plot of a sweep needs .*\[eval\]"),
+    ],
+)
+def test_missing_packages_come_before_any_download(
+    command: str, missing: str, words: str, fresh_machine: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line names the extra, and nothing is asked of the network."""
+    _without_packages(monkeypatch, missing)
+    run = CliRunner().invoke(app, [*command.split(), "--engine", "fake"])
+    assert isinstance(run.exception, MissingExtra), run.output
+    assert re.search(words, str(run.exception))
+    assert fresh_machine.asked == []
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",)], ids=["run", "dry run"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("eval", "ifeval", "nano-i"),
+        ("sweep", "nano-i"),
+        ("sweep", "nano-if", "--strategies", "bsf"),
+        ("sweep", "nano-if", "--judge", "voets"),
+    ],
+    ids=" ".join,
+)
+def test_names_come_before_packages(
+    command: tuple[str, ...],
+    options: tuple[str, ...],
+    fresh_machine: Origin,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A typing error is not answered with packages to install."""
+    _without_packages(monkeypatch, "lm_eval", "if_verifiable", "matplotlib")
+    run = CliRunner().invoke(app, [*command, *options, "--engine", "fake"])
+    assert isinstance(run.exception, UsageError), run.output
+    assert str(run.exception).startswith("unknown ") and "did you mean" in str(run.exception)
+    assert fresh_machine.asked == []
+
+
+def _without_packages(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
+    """As if these were not installed, nor upstream's verifiers of IFBench."""
+    for package in (*packages, "ifbench"):
+        monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(ifeval_verifiers, "_LOADED", {})
+    monkeypatch.setattr(ifbench_verifiers, "_LOADED", [])
 
 
 @pytest.mark.data

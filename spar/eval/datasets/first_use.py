@@ -2,7 +2,7 @@
 
 Only files that are absent are downloaded, from their pinned origins into the data folder (`SPAR_DATA`, else the
 cache), each checked before it gets its name. Nothing is downloaded into a folder that `--data` names, with `--offline`,
-or where `HF_HUB_OFFLINE` is set. What cannot be downloaded is left to the error about the missing data.
+or where `HF_HUB_OFFLINE` is set.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from spar.data_folder import data_root
+from spar.data_folder import VARIABLE, data_root
 from spar.errors import RunStopped
 from spar.eval.datasets import download
+from spar.eval.datasets.local import find_folder
 from spar.eval.datasets.registry import DataFile, DataSet, data_set
 from spar.listener import Activity, Listener
 from spar.offline import is_offline
@@ -30,6 +31,8 @@ def fetch_absent(names: Sequence[str], data: str, listener: Listener, *, offline
     ------
     UsageError
         The data folder cannot be written.
+    RunStopped
+        A file cannot be downloaded.
     """
     if data or offline or is_offline():
         return
@@ -40,6 +43,8 @@ def fetch_absent(names: Sequence[str], data: str, listener: Listener, *, offline
 
 def _absent(dataset: DataSet) -> list[DataFile]:
     folder = data_root() / dataset.name
+    if find_folder(dataset) not in (None, folder):
+        return []  # the data folder is the set's own, or another set's, into which nothing is downloaded
     return [file for file in dataset.files.values() if not (folder / file.path).exists()]
 
 
@@ -54,7 +59,9 @@ def _fetch(dataset: DataSet, files: Sequence[DataFile], listener: Listener) -> N
     try:
         for number, _ in enumerate(download.fetch(dataset, files=files), start=1):
             listener.progress(replace(activity, done=number))
-    except RunStopped as error:  # the error about the missing data follows, and says what to do
-        listener.note(str(error))
+    except RunStopped as error:
+        raise RunStopped(
+            f"data set {dataset.name}: {error}; or name a folder that holds {dataset.name}/ with --data DIR or {VARIABLE}"
+        ) from error
     finally:
         listener.finished(activity)

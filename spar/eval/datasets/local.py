@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from spar.data_folder import VARIABLE, data_root
 from spar.errors import UsageError
@@ -107,12 +107,13 @@ def open_data(name: str, data: str = "") -> DataFolder:
         There is no such data set or folder; a file is missing or truncated.
     """
     dataset = data_set(name)
-    root = _find_folder(dataset, data)
+    root = find_folder(dataset, data) or _no_folder(dataset, data)
     checksums = {path: _check(root, dataset, file) for path, file in dataset.files.items()}
     return DataFolder(name, root, checksums)
 
 
-def _find_folder(dataset: DataSet, data: str) -> Path:
+def find_folder(dataset: DataSet, data: str = "") -> Path | None:
+    """The folder of a data set, complete or not; None where there is none. Parameters as of `open_data`."""
     root = data_root(data)
     if (root / dataset.name).is_dir():
         return root / dataset.name
@@ -121,9 +122,14 @@ def _find_folder(dataset: DataSet, data: str) -> Path:
     sibling = root.parent / dataset.name
     if sibling.is_dir() and any(root.name == other.name for other in data_sets()):
         return sibling  # `data` is the folder of another data set
+    return None
+
+
+def _no_folder(dataset: DataSet, data: str) -> NoReturn:
     from_variable = f"looked there for {VARIABLE}" if os.environ.get(VARIABLE) else ""
     source = "looked there for --data" if data else from_variable or "looked in the cache"
-    raise _error(dataset.name, root / dataset.name, f"there is no such folder ({source})")
+    folder = data_root(data) / dataset.name
+    raise _error(dataset.name, folder, f"there is no such folder ({source})")
 
 
 def _check(root: Path, dataset: DataSet, file: DataFile) -> str:
