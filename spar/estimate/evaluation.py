@@ -5,11 +5,11 @@ Reads the benchmarks' data; loads no model and writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from spar.config import EvalConfig
 from spar.estimate.calls import conversation, most_calls, most_responses
-from spar.eval.benchmark import Benchmark
+from spar.eval.benchmark import Work
 from spar.eval.runner import (
     EvalRequest,
     OpenedBenchmark,
@@ -21,6 +21,7 @@ from spar.eval.sweep import plan
 from spar.eval.sweep_runner import Sweep
 from spar.eval.sweep_runner import default_directory as default_sweep_directory
 from spar.infer.strategy import SearchConfig
+from spar.record.outcomes import pluralize
 
 
 def evaluation_text(config: EvalConfig, request: EvalRequest) -> str:
@@ -48,17 +49,21 @@ def sweep_text(config: EvalConfig, request: EvalRequest, grid: Sweep) -> str:
     name = request.names[0]
     directory = (request.out or default_sweep_directory(config)) / name
     opened = open_benchmark(name, config, request, directory)
+    work = opened.benchmark.work(opened.config, opened.examples)
     lines = [*_opening(opened), f"{len(points)} points:"]
     total = 0
     for point in points:
         searched = opened.config.model_copy(update=point.changes(opened.config.strategy_args))
-        calls = most_calls(searched, len(opened.examples))[1]
+        calls = most_calls(searched, work.searches)[1] if work.searches else 0
         total += calls
+        cost = f"at most {_responses(searched, opened, work)}, {calls:,} calls"
+        lines.append(f"  {point.name}: {cost if work.searches else 'nothing is searched'}")
+    if work.searches:
         lines.append(
-            f"  {point.name}: at most {most_responses(searched)} responses per example, {calls:,} calls"
+            f"at most {total:,} calls; trees that a larger point holds are not searched again"
         )
-    lines.append(f"at most {total:,} calls; trees that a larger point holds are not searched again")
-    return "\n".join([*lines, *_more_calls(opened)])
+    each = [f"at each point {line}" for line in _not_searched(opened, work)]
+    return "\n".join([*lines, *each, *_more_calls(opened, work)])
 
 
 def _opening(opened: OpenedBenchmark) -> Iterator[str]:
@@ -69,25 +74,41 @@ def _opening(opened: OpenedBenchmark) -> Iterator[str]:
         yield conversation(opened.examples[0].messages)
 
 
-def _cost(opened: OpenedBenchmark) -> Sequence[str]:
+def _cost(opened: OpenedBenchmark) -> Iterator[str]:
     if opened.outputs.external_answers is not None:
-        return [f"responses: from {opened.config.responses}, no calls", *_more_calls(opened)]
-    config, count = opened.config, len(opened.examples)
-    once, retried = most_calls(config, count)
-    return [
-        f"strategy {config.strategy}, budget {config.budget}: at most {most_responses(config)} responses "
-        f"per example, {once:,} calls if every reply parses, {retried:,} at most",
-        *_more_calls(opened),
-    ]
+        yield f"responses: from {opened.config.responses}, no calls"
+        yield from _more_calls(opened, Work())
+        return
+    config = opened.config
+    work = opened.benchmark.work(config, opened.examples)
+    if work.searches:
+        once, retried = most_calls(config, work.searches)
+        yield (
+            f"strategy {config.strategy}, budget {config.budget}: at most {_responses(config, opened, work)}, "
+            f"{once:,} calls if every reply parses, {retried:,} at most"
+        )
+    yield from _not_searched(opened, work)
+    yield from _more_calls(opened, work)
 
 
-def _more_calls(opened: OpenedBenchmark) -> list[str]:
-    lines: list[str] = []
-    if (
-        opened.outputs.external_answers is None
-        and type(opened.benchmark).respond is not Benchmark.respond
-    ):
-        lines.append("plus the calls of the benchmark's own jobs")
+def _responses(config: EvalConfig, opened: OpenedBenchmark, work: Work) -> str:
+    """The most responses of a tree, and how many trees there are where not every example is searched."""
+    whole = work.searches == len(opened.examples)
+    each = "per example" if whole else f"for each of {work.searches:,} prompts"
+    return f"{pluralize(most_responses(config), 'response')} {each}"
+
+
+def _not_searched(opened: OpenedBenchmark, work: Work) -> Iterator[str]:
+    """What is asked of a model without a search, whatever the strategy and the budget."""
+    if work.texts:
+        each = f"{work.texts / max(1, len(opened.examples) - work.searches):,.1f}"
+        yield f"{work.texts:,} texts to score, {each.removesuffix('.0')} per example; they are not searched"
+    if work.calls:
+        yield f"{pluralize(work.calls, 'call')}; nothing is searched"
+
+
+def _more_calls(opened: OpenedBenchmark, work: Work) -> Iterator[str]:
+    if work.more:
+        yield f"plus {work.more}"
     if opened.benchmark.uses_grader and opened.outputs.external_grades is None:
-        lines.append("plus the calls of the grader")
-    return lines
+        yield "plus the calls of the grader"

@@ -58,6 +58,20 @@ class Answer:
         return cls(tree.answer, tree.usage)
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a benchmark's `respond` asks of models, for `--dry-run`."""
+
+    searches: int = 0
+    """Prompts that the run's own search answers, at most."""
+    texts: int = 0
+    """Texts whose likelihoods are asked of the engine; they are not searched."""
+    calls: int = 0
+    """Calls of jobs that do not search, such as judgements of given responses."""
+    more: str = ""
+    """What comes on top and is not known before, such as `the judgement of each first draft`; "" for nothing."""
+
+
 class JobRunner(Protocol):
     """Runs the jobs of a benchmark."""
 
@@ -164,6 +178,11 @@ class Benchmark(ABC):
     async def respond(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
         """Have the examples answered; by default with the search of the settings."""
         await runner.run(Job(ANSWERS, examples))
+
+    def work(self, config: EvalConfig, examples: Sequence[Prompt]) -> Work:
+        """What `respond` will ask of models. A benchmark with a `respond` of its own declares it here."""
+        own = type(self).respond is not Benchmark.respond
+        return Work(len(examples), more="the calls of the benchmark's own jobs" if own else "")
 
     async def grade(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:  # noqa: B027  most need none
         """Have the answers graded by a model; by default nothing, as programs score most benchmarks."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 from spar.config import EvalConfig
 from spar.errors import UsageError
-from spar.eval.benchmark import ANSWERS, Answer, Benchmark, JobOutputs, JobRunner
+from spar.eval.benchmark import ANSWERS, Answer, Benchmark, JobOutputs, JobRunner, Work
 from spar.eval.datasets.local import DataFolder
 from spar.eval.given_responses import (
     GREEDY,
@@ -76,6 +76,13 @@ class NanoIF(Benchmark):
         await runner.run(_judging(runner.config, examples, drafts))
         await runner.run(_refining(examples, _rejected(runner.outputs)))
 
+    def work(self, config: EvalConfig, examples: Sequence[Prompt]) -> Work:
+        """A search for each prompt; what its first draft costs the judge and the refiner depends on the draft."""
+        more = (
+            "the judgement of each first draft, and a refinement of each that fails and is rejected"
+        )
+        return Work(len(examples), more=more)
+
     def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
         """Verify answers, and compare judgements and refinements with the verifiers."""
         measured = RoleOutputs.read(outputs, {prompt.id for prompt in examples})
@@ -101,6 +108,10 @@ class NanoAnswers(NanoIF):
     async def respond(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
         """Answer with the run's strategy."""
         await runner.run(Job(ANSWERS, examples))
+
+    def work(self, config: EvalConfig, examples: Sequence[Prompt]) -> Work:
+        """A search for each prompt."""
+        return Work(len(examples))
 
 
 def constraint_verdicts(response: str, prompt: Prompt) -> tuple[Verdict, ...]:

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from spar.config import EvalConfig
 from spar.conversations import REPLY
 from spar.errors import UsageError
-from spar.eval.benchmark import ANSWERS, Benchmark, JobOutputs, JobRunner
+from spar.eval.benchmark import ANSWERS, Benchmark, JobOutputs, JobRunner, Work
 from spar.eval.datasets import seed_prompts
 from spar.eval.lm_harness.jobs import likelihood_job
 from spar.eval.lm_harness.likelihoods import ScoredDocument, read_likelihoods
@@ -72,6 +72,10 @@ class Perplexity(Benchmark):
         ]
         with likelihood_job(ANSWERS, requests, directory) as job:
             await runner.run(job)
+
+    def work(self, config: EvalConfig, examples: Sequence[Prompt]) -> Work:
+        """The texts that are not blank."""
+        return Work(texts=sum(map(_is_scorable, examples)))
 
     def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
         """Sum up the likelihoods; a blank text, or a reply that is longer than the context, is left out and counted."""

@@ -24,7 +24,7 @@ from pathlib import Path
 from spar.config import EvalConfig
 from spar.errors import UsageError
 from spar.eval import paper
-from spar.eval.benchmark import ANSWERS, GRADES, Benchmark, JobOutputs, JobRunner
+from spar.eval.benchmark import ANSWERS, GRADES, Benchmark, JobOutputs, JobRunner, Work
 from spar.eval.given_responses import (
     GREEDY,
     RESPONSE,
@@ -89,6 +89,14 @@ class Refinement(Benchmark):
         else:
             failing = await _draft_failing(runner, examples)
         await runner.run(_refining(runner.config, failing))
+
+    def work(self, config: EvalConfig, examples: Sequence[Prompt]) -> Work:
+        """A search below each response that fails, at most all of them, and drafts if none are given."""
+        judged = "the judgement of each response that is refined"
+        if config.responses:
+            return Work(len(examples), more=judged)
+        drafts = f"at most {len(examples):,} greedy drafts, until enough of them fail"
+        return Work(len(examples) // MAX_DRAFTS_PER_RESPONSE, more=f"{drafts}, and {judged}")
 
     async def grade(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
         """Have the grader judge each answer, if the run has one."""

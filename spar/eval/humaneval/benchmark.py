@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from spar.config import EvalConfig
 from spar.errors import UsageError
 from spar.eval import paper
-from spar.eval.benchmark import ANSWERS, PYTHON, Answer, Benchmark, JobOutputs, JobRunner
+from spar.eval.benchmark import ANSWERS, PYTHON, Answer, Benchmark, JobOutputs, JobRunner, Work
 from spar.eval.datasets.local import DataFolder, open_data
 from spar.eval.humaneval.program import solutions
 from spar.infer.roles import Actor, Roles
@@ -87,6 +87,10 @@ class HumanEval(Benchmark):
             await runner.run(Job(ANSWERS, examples))
         else:
             await runner.run(Job(ANSWERS, examples, change=_completing))
+
+    def work(self, config: EvalConfig, examples: Sequence[Prompt]) -> Work:
+        """A search for each function."""
+        return Work(len(examples))
 
     def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
         """Run every answer against its tests."""

@@ -17,7 +17,7 @@ from functools import cache
 from importlib.resources import files
 
 from spar.config import EvalConfig
-from spar.eval.benchmark import ANSWERS, Answer, Benchmark, JobOutputs, JobRunner, in_turns
+from spar.eval.benchmark import ANSWERS, Answer, Benchmark, JobOutputs, JobRunner, Work, in_turns
 from spar.eval.given_responses import GREEDY
 from spar.eval.llmbar.pairs import DATA, Pair, place_of, read_pairs, subset_means
 from spar.infer.roles import Actor, Roles
@@ -70,6 +70,10 @@ class Pairwise(Benchmark):
                 limits={"actor": "grade.max_tokens"},
             )
         )
+
+    def work(self, config: EvalConfig, examples: Sequence[Prompt]) -> Work:
+        """A call for each comparison."""
+        return Work(calls=len(examples))
 
     def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
         """Parse the winners, of the run or of external answers, and compare them with the labels."""

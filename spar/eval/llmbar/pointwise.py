@@ -17,7 +17,7 @@ from typing import ClassVar
 
 from spar.config import EvalConfig
 from spar.eval import paper
-from spar.eval.benchmark import ANSWERS, Answer, Benchmark, JobOutputs, JobRunner, in_turns
+from spar.eval.benchmark import ANSWERS, Answer, Benchmark, JobOutputs, JobRunner, Work, in_turns
 from spar.eval.datasets.local import DataFolder
 from spar.eval.given_responses import (
     RESPONSE,
@@ -32,6 +32,7 @@ from spar.eval.llmbar.pairs import DATA, SUBSETS, Pair, place_of, read_pairs, su
 from spar.eval.paper import PaperTable
 from spar.infer.roles import Roles
 from spar.record.evaluation import Example, Scored, Share, Verdict
+from spar.run.build import judge_with
 from spar.run.job import Job
 from spar.types import Message, Prompt, SearchTree, Usage
 
@@ -72,6 +73,11 @@ class Pointwise(Benchmark):
                 roots=judged_roots(runner.config.seed),
             )
         )
+
+    def work(self, config: EvalConfig, examples: Sequence[Prompt]) -> Work:
+        """One round of votes on each output."""
+        judge, _ = judge_with(config)
+        return Work(calls=len(examples) * judge.num_calls(config.changed(judging_settings(config))))
 
     def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
         """Compare judgements, the run's or external ones, with the labels."""

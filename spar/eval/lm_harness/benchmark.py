@@ -21,7 +21,15 @@ from typing import Any, ClassVar
 from spar.config import EvalConfig
 from spar.errors import MissingExtra, UsageError
 from spar.eval import paper
-from spar.eval.benchmark import ANSWERS, Answer, Benchmark, BenchmarkSpec, JobOutputs, JobRunner
+from spar.eval.benchmark import (
+    ANSWERS,
+    Answer,
+    Benchmark,
+    BenchmarkSpec,
+    JobOutputs,
+    JobRunner,
+    Work,
+)
 from spar.eval.datasets.local import DataFolder
 from spar.eval.lm_harness.extract import FilteredAnswers, answers_of
 from spar.eval.lm_harness.jobs import likelihood_job, reply_job
@@ -150,6 +158,12 @@ class HarnessTask(Benchmark):
             asks = list(self._likelihoods.values())
             with likelihood_job(job, asks, directory / job) as scoring:
                 await runner.run(scoring)
+
+    def work(self, config: EvalConfig, examples: Sequence[Prompt]) -> Work:
+        """A search for each reply that is wanted, and the texts of each document whose likelihoods are."""
+        scored = [self._likelihoods[p.id] for p in examples if p.id in self._likelihoods]
+        texts = sum(len(request.continuations) for request in scored)
+        return Work(len(examples) - len(scored), texts)
 
     def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
         """lm-eval's own scoring of the stored replies and likelihoods.
