@@ -76,7 +76,19 @@ class ServerRefused(UsageError):
 
 
 class ConfigChanged(UsageError):
-    """The run directory has a run with another configuration."""
+    """The run directory has a run with another configuration.
+
+    Parameters
+    ----------
+    problem:
+        What the directory holds, and what differs.
+    advice:
+        The end of the message, with flags of the command line; a caller without these puts its own words behind `problem`.
+    """
+
+    def __init__(self, problem: str, advice: str = "") -> None:
+        super().__init__(f"{problem}{advice}")
+        self.problem = problem
 
 
 class RunStopped(SparError):

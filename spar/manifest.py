@@ -128,9 +128,8 @@ def refuse_changes(stored: Manifest, current: Manifest, directory: Path) -> None
             lines.append(f"  weights of {model}: {source.description} -> {new_source.description}")
     if lines:
         raise ConfigChanged(
-            f"{directory} has a run with another configuration (old -> new):\n"
-            + "\n".join(lines)
-            + START_OVER
+            f"{directory} has a run with another configuration (old -> new):\n" + "\n".join(lines),
+            START_OVER,
         )
 
 

@@ -23,7 +23,6 @@ from spar.experiments.page import MARKS, write_page
 from spar.experiments.registry import EXPERIMENTS
 from spar.files import is_same_file, replace_json
 from spar.hardware import describe_hardware
-from spar.manifest import START_OVER
 from spar.plugins import check_name
 from spar.record.evaluation import writing
 from spar.record.experiments import ExperimentResult, read_experiment, write_experiment
@@ -268,8 +267,9 @@ async def _measured(experiment: Experiment, plan: Plan, command: str) -> Experim
     try:
         measured = await experiment.measure(plan)
     except ConfigChanged as error:
-        problem = str(error).removesuffix(START_OVER)
-        raise ConfigChanged(f"{experiment.name}: {problem}\ngive another --runs") from error
+        raise ConfigChanged(
+            f"{experiment.name}: {error.problem}", "\ngive another --runs"
+        ) from error
     finally:
         seconds = _add_seconds(folder, time.monotonic() - start)
     result = ExperimentResult(

@@ -134,7 +134,8 @@ def _refuse_extended(
     if extended:
         raise ConfigChanged(
             f"{directory} holds trees that --total-budget searched further than --budget {config.budget} ({len(extended)}, the first "
-            f"is {extended[0]!r}); give --total-budget again, or another --out"
+            f"is {extended[0]!r})",
+            "; give --total-budget again, or another --out",
         )
 
 
@@ -163,7 +164,8 @@ def outdated(store: RunStore, config: DecodeConfig, source: PromptSource) -> lis
         more = f"; and {len(changed) - MAX_NAMED} more" if len(changed) > MAX_NAMED else ""
         raise ConfigChanged(
             f"{store.directory} holds trees of other contents under the ids of these prompts ({len(changed)}): {named}"
-            f"{more}; --redo changed searches them again, --overwrite starts over, another --out keeps both"
+            f"{more}",
+            "; --redo changed searches them again, --overwrite starts over, another --out keeps both",
         )
     ids = [prompt.id for prompt in changed]
     if "unanswered" in config.redo:
@@ -184,8 +186,8 @@ def refuse_other_prompts(store: RunStore, config: DecodeConfig, source: PromptSo
         stored = next(read_trees(store.directory)).prompt
         raise ConfigChanged(
             f"{store.directory} holds trees of other prompts ({len(store.trees)}) and none of these: the first there "
-            f"is {_beginning(stored)}, here {_beginning(first)}; choose another --out, or --redo changed to "
-            "search these beside them"
+            f"is {_beginning(stored)}, here {_beginning(first)}",
+            "; choose another --out, or --redo changed to search these beside them",
         )
 
 

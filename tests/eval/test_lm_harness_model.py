@@ -94,8 +94,32 @@ def test_a_directory_keeps_the_searches_and_the_next_run_asks_nothing(
     assert len(counting) == 1
     for task in ("toy_reply", "toy_large"):
         assert again["results"][task] == first["results"][task]
-    with pytest.raises(ConfigChanged, match="strategy"):
+    with pytest.raises(ConfigChanged, match="strategy") as caught:
         evaluate(tmp_path, "toy_reply", out=str(out), strategy="best-of-n", budget=2)
+    assert "give another folder" in str(caught.value) and "--overwrite" not in str(caught.value)
+
+
+def test_calls_of_one_model_do_not_meet_without_a_directory(
+    tmp_path: Path, counting: list[CountingEngine]
+) -> None:
+    """Other worked examples under the same ids are answered; in a directory they are refused, in words for Python."""
+    from spar.eval.lm_harness.model import SparLM
+
+    requests = [_Request((f"{shots}What is 1 + 1?", {})) for shots in ("", "0 + 0 = 0. ")]
+    scored = [_Request((f"{shots}What?", " This.")) for shots in ("", "That. ")]
+    model = SparLM(engine="fake")
+    for request, likelihood in zip(requests, scored, strict=True):
+        assert len(model.generate_until([request])) == 1
+        assert len(model.loglikelihood([likelihood])) == 1
+    asked = [each.messages[-1].content for each in counting[0].requests]
+    assert asked == ["What is 1 + 1?", "0 + 0 = 0. What is 1 + 1?"]
+    model.close()
+    kept = SparLM(engine="fake", out=str(tmp_path / "run"))
+    kept.generate_until([requests[0]])
+    with pytest.raises(ConfigChanged, match="other contents under the ids") as caught:
+        kept.generate_until([requests[1]])
+    kept.close()
+    assert "give another folder" in str(caught.value) and "--redo" not in str(caught.value)
 
 
 def test_a_strategy_searches(tmp_path: Path, counting: list[CountingEngine]) -> None:

@@ -5,8 +5,8 @@
     simple_evaluate(model=SparLM(model="DIR"), tasks=["gsm8k"])
 
 Arguments are the settings of `spar eval` (`spar.config.EvalConfig`), `recipe`, and `out`: a directory
-that stores the searches, so that the same command resumes and `spar tui` shows them. Without it they are
-deleted. Requests come as text or, under `--apply_chat_template`, as conversations. The command line
+that stores the searches, so that the same command resumes and `spar tui` shows them. Without it each call has
+a folder of its own, and all are deleted at the end. Requests come as text or, under `--apply_chat_template`, as conversations. The command line
 frees the models at its end; other callers call `close`.
 """
 
@@ -15,13 +15,14 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from lm_eval.api.model import LM
 
 from spar.config import EvalConfig
-from spar.errors import UsageError
+from spar.errors import ConfigChanged, UsageError
 from spar.eval.benchmark import ANSWERS
 from spar.eval.lm_harness.jobs import likelihood_job, reply_job
 from spar.eval.lm_harness.likelihoods import read_likelihoods
@@ -48,7 +49,8 @@ class SparLM(LM):  # type: ignore[misc]  # lm-eval has no types
     Parameters
     ----------
     out:
-        A directory for the searches; "" deletes them at the end.
+        A directory for the searches, which a later call with other settings or other prompts is refused; "" gives each
+        call a folder of its own and deletes all of them at the end.
     recipe:
         As `spar eval --recipe`; "" is the paper's for a model that is named, else the embedded one's.
     settings:
@@ -68,6 +70,7 @@ class SparLM(LM):  # type: ignore[misc]  # lm-eval has no types
         config = config_of(settings, recipe)
         self._temporary = None if out else tempfile.TemporaryDirectory(prefix="spar-")
         self._directory = Path(self._temporary.name if self._temporary else out)
+        self._numbers = count(1)
         self._session = Session(config, LogListener(logging.getLogger(__name__)))
 
     @property
@@ -89,7 +92,7 @@ class SparLM(LM):  # type: ignore[misc]  # lm-eval has no types
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         """The answers of searches."""
         asks = reply_requests(requests)
-        trees = self._run(reply_job(ANSWERS, asks), asks)
+        trees = self._run(reply_job(ANSWERS, asks), asks, self._folder())
         return stored_replies(asks, {tree.prompt.id: tree.answer for tree in trees})
 
     def loglikelihood(
@@ -112,15 +115,29 @@ class SparLM(LM):  # type: ignore[misc]  # lm-eval has no types
 
     def _score(self, job: str, requests: Sequence[Any]) -> list[tuple[float, bool]]:
         asks = likelihood_requests(requests)
-        directory = self._directory / job
+        directory = self._folder() / job
         with likelihood_job(job, asks, directory) as scoring:
-            trees = self._run(scoring, asks)
+            trees = self._run(scoring, asks, directory)
         refused = frozenset(tree.prompt.id for tree in trees if tree.answer is None)
         return stored_likelihoods(requests, read_likelihoods(directory), refused)
 
-    def _run(self, job: Job, asks: Sequence[ReplyRequest | LikelihoodRequest]) -> list[SearchTree]:
-        directory = self._directory / job.name
-        self._session.run(job, directory)
+    def _folder(self) -> Path:
+        """The user's folder, in which a call finds what an earlier one stored; else one for this call alone."""
+        return self._directory / str(next(self._numbers)) if self._temporary else self._directory
+
+    def _run(
+        self, job: Job, asks: Sequence[ReplyRequest | LikelihoodRequest], directory: Path
+    ) -> list[SearchTree]:
+        try:
+            self._session.run(job, directory)
+        except ConfigChanged as error:
+            advice = (
+                "out (SparLM(out=DIR), --model_args out=DIR) keeps the searches of one evaluation: give another folder for "
+                "other settings or other worked examples, or delete this one"
+            )
+            raise ConfigChanged(
+                error.problem, ("\n" if "\n" in error.problem else "; ") + advice
+            ) from error
         ids = {prompt.id for prompt in job.prompts}
         trees = [tree for tree in read_trees(directory) if tree.prompt.id in ids]
         check_prompts(asks, trees, directory)
