@@ -23,8 +23,8 @@ from spar.models.loading import (
 )
 from spar.models.registry import KNOWN_MODELS
 
-_HUB_NAME = re.compile(r"(\w([\w.-]*\w)?/)?\w([\w.-]*\w)?")
-"""`NAME` or `OWNER/NAME`."""
+_HUB_NAME = re.compile(r"(\w([\w.-]*\w)?/)?\w([\w.-]*\w)?(:[\w.-]+)?")
+"""`NAME` or `OWNER/NAME`; vLLM takes the format of a GGUF model behind a colon."""
 
 
 def check_model_folder(model: str) -> None:

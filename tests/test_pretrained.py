@@ -140,7 +140,10 @@ def test_what_no_hub_name_can_be_is_a_missing_folder(model: str) -> None:
         check_model_folder(model)
 
 
-@pytest.mark.parametrize("model", ["gpt2", "owner/name", "Qwen/Qwen2.5-0.5B", "s3://bucket/a/b/"])
+@pytest.mark.parametrize(
+    "model",
+    ["gpt2", "owner/name", "Qwen/Qwen2.5-0.5B", "owner/name-GGUF:Q4_K_M", "s3://bucket/a/b/"],
+)
 def test_names_that_may_be_elsewhere_are_left_to_what_loads_them(model: str) -> None:
     """The hub's, and addresses, from which vLLM loads."""
     check_model_folder(model)
