@@ -62,7 +62,7 @@ def list_models() -> None:
     from spar.models.folders import cached_model, converted_files
     from spar.models.registry import KNOWN_MODELS
 
-    table = Table("model", "licence", "source", "size")
+    table = Table("model", "licence", "source", "on disk")
     table.add_column("folder", overflow="fold")
     for model in KNOWN_MODELS.values():
         cached = cached_model(model.name)
@@ -90,7 +90,7 @@ def _sources(model: KnownModel) -> str:
 
 
 def _place(cached: CachedModel | None) -> tuple[str, str]:
-    """The size and the folder."""
+    """The size of its files, which are unpacked, and the folder."""
     if cached is None:
         return "", "not fetched"
-    return cached.size, cached.folder
+    return f"{cached.num_bytes / 1e6:,.0f} MB", cached.folder
