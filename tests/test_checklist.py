@@ -17,6 +17,11 @@ LISTS = [
         ("It is a poem", "It has no comma"),
     ),
     ("1. It is a poem.\n2. it is a  Poem!\n3. Short", ("It is a poem", "Short")),
+    ("1. **Tone**: It is formal.\n2. __Short:__ 5 words", ("Tone: It is formal", "Short: 5 words")),
+    (
+        "1. `code` is used\n2. `all of it`\n**3.** snake_case_names",
+        ("`code` is used", "all of it", "snake_case_names"),
+    ),
     ('["It is a poem.", "It has no comma."]', ("It is a poem", "It has no comma")),
     (
         '```json\n{"requirements": [{"text": "It is a poem."}, "Short", 3]}\n```',

@@ -26,12 +26,14 @@ from spar.types import Judgement, Message, Prompt, Usage
 
 MOST_POINTS = 5
 """Points of a perfect response (source: 5)."""
+_ADDEND = r"\d(?:\.\d+)?(?:[ \t]+points?)?(?:[ \t]+for[ \t][^\n=+]{1,60}?)?"
+_SUM = rf"(?:{_ADDEND}(?:[ \t]*[+\u2212\u2013-][ \t]*{_ADDEND})+[ \t]*=[ \t]*)?"
 POINTS = Answers(
-    r"(?<!-)\d(?:\.\d+)?(?:(?:\s*/\s*|(?:\s+out)?\s+of\s+)5)?(?!\s*/\s*\d)",
+    rf"(?<!-){_SUM}\d(?:\.\d+)?(?:(?:\s*/\s*|(?:\s+out)?\s+of\s+)5)?(?!\s*/\s*\d)(?:[ \t]+points?)?",
     label="score|points|total",
     followers="because|since|as|due|the|it|this|points?|for",
 )
-"""What a judge on the scale says: `4`, `3.5`, `4/5`, `4 points`."""
+"""What a judge on the scale says: `4`, `3.5`, `4/5`, `4 points`, `1 point + 2 points = 3 points`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +125,9 @@ def parse_points(text: str, response: str = "", *, least: int = 0) -> float | No
         The response that was judged, as in `spar.templates.verdicts.parse_verdict`.
     """
     span = find_answer(text, POINTS, response)
-    number = re.match(r"\d(?:\.\d+)?", text.translate(NARROW)[span[0] :]) if span else None
-    points = float(number[0]) if number else None
+    answer = text.translate(NARROW)[slice(*span)] if span else ""
+    number = re.match(r"\s*(\d(?:\.\d+)?)", answer.rpartition("=")[2])
+    points = float(number[1]) if number else None
     return points if points is not None and least <= points <= MOST_POINTS else None
 
 

@@ -19,13 +19,15 @@ from spar.templates import NARROW
 from spar.templates.verdicts import find_verdict, parse_verdict
 
 _ITEM = re.compile(
-    r"^[ \t>*_#]*(?:[-*+\u2022\u2013]|\(?(?:\d{1,3}|[a-z])[.):])[ \t*_]+(?P<text>\S.*)$", re.I
+    r"^[ \t>*_#]*(?:[-*+\u2022\u2013]|\(?(?:\d{1,3}|[a-z])[.):])[*_]*[ \t]+(?P<text>\S.*)$", re.I
 )
 """A line of a list."""
 _LINE_START = re.compile(r"^[ \t>]*(?:`{3}(?:json)?[ \t]*)?\Z", re.MULTILINE | re.IGNORECASE)
 """The end of a text after which a line has nothing yet but the fence of a block."""
 _CHECKBOX = re.compile(r"^\[[ xX]?\][ \t]*")
-_MARKS = " \t*_`"
+_EMPHASIS = re.compile(r"(?<![\w*_])(\*\*|__|\*|_)(?=\S)(.+?)(?<=\S)\1(?![\w*_])")
+_CODE = re.compile(r"`([^`]+)`(\.?)")
+_MARKS = " \t*_"
 _NUMBER = re.compile(
     r"^[ \t>*_#(\[-]*(?:(?:requirement|item)[ \t#]*)?(?P<number>\d{1,3})[ \t*_]*[.):\]\u2013|-]",
     re.I,
@@ -83,9 +85,9 @@ def unique_requirements(items: Iterable[str], most: int) -> tuple[str, ...]:
     """The first `most` requirements among the items of a list, without marks around them and repetitions."""
     unique: dict[str, str] = {}
     for item in items:
-        requirement = " ".join(_CHECKBOX.sub("", item.strip(_MARKS)).strip(_MARKS).split()).rstrip(
-            "."
-        )
+        bare = _CHECKBOX.sub("", _EMPHASIS.sub(r"\2", item).strip(_MARKS)).strip(_MARKS)
+        whole = _CODE.fullmatch(bare)
+        requirement = " ".join((whole[1] if whole else bare).split()).rstrip(".")
         # A heading of a part of the list is no requirement.
         if not requirement.endswith(":") and re.search(r"[^\W_]", requirement):
             unique.setdefault(re.sub(r"[\W_]+", " ", requirement).strip().casefold(), requirement)

@@ -7,7 +7,7 @@ A verdict counts only where it can be read for certain; everything else is no ve
 - The heading stands at the start of a line, apart from markup, numbers and words like `So, my`; or after the
   end of a sentence, with a colon. The verdict stands right behind it: markup, `is`, `\\boxed{` or a repeated
   choice (`Yes/No:`) may be between.
-- What follows must not take it back: a condition (`Yes if ...`), the other verdict (`Yes or No`), a list of
+- What follows must not take it back: a condition (`Yes if ...`), the other verdict (`Yes or No`, `Yes, but no`), a list of
   several, a noun (`No violations`), a question mark.
 - The last such heading decides, before the headings of the judge's template repeat: a model that goes on with
   an example of its own has given its verdict before. A heading without a verdict that can be read at the
@@ -63,6 +63,7 @@ _CONDITION = re.compile(
     re.IGNORECASE,
 )
 _BULLET = re.compile(r"[ \t>]*(?:[-*+\u2022\u2013]|\d+[.)])[ \t]")
+_TURNS = r"but|so|hence|therefore|however|wait|actually|rather"
 _REASONS = r"because|since|as|due|the|it|this|these|for|every|all|with"
 """Words that may follow a verdict without a sign between."""
 
@@ -87,6 +88,8 @@ class Answers:
     """A further answer at the start of a line."""
     otherwise: re.Pattern[str] = field(init=False)
     """Another answer for another case."""
+    retracted: re.Pattern[str] = field(init=False)
+    """An answer later on the line, behind a word that turns from the first."""
 
     def __post_init__(self) -> None:
         """Compile the expressions."""
@@ -98,9 +101,10 @@ class Answers:
         patterns = {
             "behind": rf"{_LINK}(?:{both}(?!{joined}{one}){_LINK})?{label}(?P<answer>{self.words})(?![^\W_])",
             "choice": both,
-            "several": rf"(?:[,;.|/+=]|->|=>|[\u2013\u2014-]){_DRESS}{one}{end}",
+            "several": rf"(?:[,;.|/+=\u2192\u21d2\u2794]|->|=>|[\u2013\u2014-]){_DRESS}{one}{end}",
             "next_line": rf"[\W_]*(?:\d+[.)][\W_]*)?{one}{end}",
             "otherwise": rf"[^\n.]*\b(?:otherwise|else|or)\b[^\na-z]*{one}",
+            "retracted": rf"[,;.\u2013\u2014-]{_DRESS}(?:{_TURNS})\b[^\n]*?\b(?P<answer>{self.words})(?![^\W_]){end}",
         }
         for name, pattern in patterns.items():
             object.__setattr__(self, name, re.compile(pattern, re.IGNORECASE))
@@ -240,6 +244,9 @@ class _Candidate:
         ):
             return False
         if answers.several.search(line) or answers.otherwise.match(line):
+            return False
+        later = answers.retracted.search(line)
+        if later and later["answer"].casefold() != behind["answer"].casefold():
             return False
         return not self._is_list(behind, line_end, answers)
 
