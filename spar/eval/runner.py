@@ -208,7 +208,13 @@ def open_benchmark(
         answers = fill_answers(matched, examples, allow_missing=request.allow_missing)
         notes += tuple(
             filter(
-                None, (matched.report(), matched.other_texts_report(), matched.thinking_report())
+                None,
+                (
+                    matched.report(),
+                    matched.other_texts_report(),
+                    matched.own_report(),
+                    matched.thinking_report(),
+                ),
             )
         )
     if request.judge_outputs:

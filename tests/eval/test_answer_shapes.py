@@ -97,6 +97,9 @@ def batch(id_: str, body: Any, status: int = 200) -> dict[str, Any]:
     return {"id": f"batch_req_{id_}", "custom_id": id_, "response": response, "error": None}
 
 
+OPTIONS = [{"label": "A", "text": "a"}, {"label": "B", "text": "b"}]
+
+
 def output(*texts: str) -> dict[str, Any]:
     """A response of OpenAI's Responses API, with reasoning before its message."""
     content = [{"type": "output_text", "text": text, "annotations": []} for text in texts]
@@ -139,6 +142,8 @@ PARTS = [{"type": "reasoning", "text": "hm"}, {"type": "text", "text": "c"}]
         ([{"messages": turns(p, "role", "content"), "answer": "7"} for p in EXAMPLES], ["r", "r"]),
         ([{"id": p.id, "answer": "7", **chat("a")} for p in EXAMPLES], ["a", "a"]),
         ([{"id": p.id, "answer": "b", "choices": ["a", "b"]} for p in EXAMPLES], ["b", "b"]),
+        ([{"id": p.id, "answer": "b", "choices": OPTIONS} for p in EXAMPLES], ["b", "b"]),
+        ([{"id": p.id, "answer": "b", "choices": []} for p in EXAMPLES], ["b", "b"]),
         ([{"id": p.id, "answer": "7", "prediction": "8"} for p in EXAMPLES], ["8", "8"]),
         ([{"prompt": turns(p, "role", "content")} for p in EXAMPLES], ["r", "r"]),
         ([{"conversations": turns(p, "from", "value")} for p in EXAMPLES], ["r", "r"]),
@@ -159,6 +164,8 @@ PARTS = [{"type": "reasoning", "text": "hm"}, {"type": "text", "text": "c"}]
         "chat with reply and gold",
         "output with gold",
         "choices of the question",
+        "labelled choices",
+        "no choices",
         "prediction with gold",
         "list in prompt",
         "sharegpt",

@@ -327,23 +327,30 @@ def test_a_limit_takes_the_first_answers_of_a_file_that_has_all(
 def test_what_would_be_right_is_not_taken_for_the_reply(
     toys: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A copy of the data set with the replies in a field of another name is refused; right answers alone are not."""
+    """A copy of the data set with the replies in a field of another name is refused, and short answers are noted."""
     monkeypatch.setattr(
         "spar.eval.runner.find_benchmark", lambda *_: HarnessTask("toy_reply", folder=toys)
     )
     rows = [{"question": f"{n} and {n}?", "answer": str(2 * n)} for n in range(5)]
+    gold = "The sum of two equal numbers is twice the number"
     file = tmp_path / "rows.jsonl"
 
-    def scored(extra: Mapping[str, str]) -> Results:
+    def scored(extra: Mapping[str, str | None]) -> Results:
         file.write_text("".join(json.dumps({**row, **extra}) + "\n" for row in rows))
         request = EvalRequest(("toy",), tmp_path / "out", overwrite=True)
         (results,), _ = asyncio.run(evaluate(settings(responses=str(file)), request, Listener()))
         return results
 
+    results = scored({"model": "gpt-x"})
+    assert results.metrics["exact_match,number"].value == 1.0
+    assert any("'answer', which is scored, is the data set's own" in n for n in results.notes)
+    for response, value in (("dunno", 0.0), (None, 0.0)):
+        results = scored({"response": response, "model": "gpt-x"})
+        assert results.metrics["exact_match,number"].value == value
+        assert not any("own text" in note for note in results.notes)
+    monkeypatch.setattr(HarnessTask, "row_fields", lambda *_: {"answer": gold})
     with pytest.raises(UsageError, match=r"'answer' is the data set's own.*'model'"):
-        scored({"model": "dunno"})
-    assert scored({}).metrics["exact_match,number"].value == 1.0
-    assert scored({"response": "dunno"}).metrics["exact_match,number"].value == 0.0
+        scored({"answer": gold, "model": "dunno"})
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,8 @@ class MatchedRows(Generic[T]):
     """Texts from which thinking was removed."""
     num_unfinished: int = 0
     """Those of them whose thinking does not end, so that nothing is left."""
+    own_field: str = ""
+    """The field of the responses, where all are the data set's own texts."""
     other_texts: tuple[str, ...] = ()
     """Rows that have the id of an example, and a prompt that is no example's."""
 
@@ -82,6 +84,15 @@ class MatchedRows(Generic[T]):
             return ""
         count = f"{len(self.other_texts)} of {len(self.by_example) + len(self.unknown)}"
         return f"{self.path}: rows with the id of an example and another prompt, {count}: {_listed(self.other_texts)}"
+
+    def own_report(self) -> str:
+        """One line about responses that are all the data set's own; "" if they are not."""
+        if not self.own_field:
+            return ""
+        return (
+            f"{self.path}: {self.own_field!r}, which is scored, is the data set's own text in every row; if that is no reply, "
+            "name the reply 'response'"
+        )
 
     def check(self) -> None:
         """Raise `UsageError` if a row or an example has no match."""
@@ -132,17 +143,20 @@ def match_answers(
             row, answer_of, prompt, thinking, row_fields(prompt) if prompt else {}
         ),
     )
-    for name, count in thinking.own.items():
-        if count == thinking.num_rows and thinking.other_fields:
-            raise UsageError(
-                f"{path}: {name!r} is the data set's own text in every row, not a reply; name the reply 'response' (it may be "
-                f"{' or '.join(map(repr, thinking.other_fields))})"
-            )
+    own = [name for name, count in thinking.own.items() if count == thinking.num_matched]
+    if own and thinking.has_long and thinking.other_fields:
+        raise UsageError(
+            f"{path}: {own[0]!r} is the data set's own text in every row, not a reply; name the reply 'response' (it may be "
+            f"{' or '.join(map(repr, thinking.other_fields))})"
+        )
     if thinking.num_rows and thinking.num_rows == thinking.num_empty:
         accepted = f"{', '.join(RESPONSE_FIELDS)} or {CHOICES}"
         raise UsageError(f"{path}: no row has a response; accepted: a field {accepted}")
     return replace(
-        matched, num_thought=thinking.num_thought, num_unfinished=thinking.num_unfinished
+        matched,
+        num_thought=thinking.num_thought,
+        num_unfinished=thinking.num_unfinished,
+        own_field=own[0] if own else "",
     )
 
 

@@ -35,6 +35,9 @@ REPLY_FIELDS = ("outputs", "output", "judgement", "judgment", "response", "compl
 """Names of the field with a grader's reply, or with the list of its attempts."""
 CHOICES = "choices"
 """Field of OpenAI's chat outputs, and of FollowBench's files, with a list of choices."""
+_SHORT = 5
+"""Words of a text that a model may well give in the data set's own words."""
+_CHOICE_FIELDS = frozenset({"message", "turns", "finish_reason", "index"})
 RAW, FILTERED = "resps", "filtered_resps"
 LOGGED_FIELDS = (RAW, FILTERED)
 """Fields in which lm-eval logs responses, as lists: as they came, and what a filter made of them, such as a lone number."""
@@ -50,16 +53,25 @@ class TextCounts:
     num_empty: int = 0
     num_thought: int = 0
     num_unfinished: int = 0
+    num_matched: int = 0
+    """Rows of an example whose fields are known."""
     own: dict[str, int] = field(default_factory=dict)
-    """Field to the number of rows whose response in it is the data set's own text."""
+    """Field to the number of these rows whose response in it is the data set's own text."""
+    has_long: bool = False
+    """Whether one of these texts is so long that no model writes the same."""
     other_fields: dict[str, None] = field(default_factory=dict)
     """Further fields of these rows with texts, in their order."""
 
     def count_own(self, row: AnswerRow, name: str, example: Mapping[str, Any]) -> None:
         """Count a row, if what it has in a field is what the data set has there."""
         content = row.content
-        if isinstance(content, SearchTree) or not name or content.get(name) != example.get(name):
+        if isinstance(content, SearchTree) or not example:
             return
+        self.num_matched += 1
+        text = content.get(name)
+        if not isinstance(text, str) or text != example.get(name):
+            return
+        self.has_long = self.has_long or len(text.split()) > _SHORT
         known = {name, *ID_FIELDS, *PROMPT_FIELDS, *example}
         others = (key for key, value in content.items() if isinstance(value, str) and value.strip())
         self.own[name] = self.own.get(name, 0) + 1
@@ -128,7 +140,7 @@ def _field(row: AnswerRow, names: Sequence[str]) -> tuple[str, Any]:
     assert isinstance(row.content, Mapping)
     *first, last = names
     choices = row.content.get(CHOICES)
-    is_output = isinstance(choices, list) and all(isinstance(one, Mapping) for one in choices)
+    is_output = isinstance(choices, list) and any(map(_is_choice, choices))
     after = (last, CHOICES) if row.reply is None else ()
     outputs = (*((CHOICES,) if is_output else ()), *LOGGED_FIELDS)
     name = next((n for n in (*first, *outputs, *after) if n in row.content), None)
@@ -147,6 +159,11 @@ def _field(row: AnswerRow, names: Sequence[str]) -> tuple[str, Any]:
     if name == "response" and value is None and row.content.get("custom_id") is not None:
         return CHOICES, [None]
     return name, value
+
+
+def _is_choice(choice: Any) -> bool:
+    """Whether an item under `choices` is a server's, and no answer to choose from."""
+    return isinstance(choice, Mapping) and not _CHOICE_FIELDS.isdisjoint(choice)
 
 
 def _batch_texts(response: Mapping[str, Any], where: str) -> list[str | None]:

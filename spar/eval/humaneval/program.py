@@ -16,6 +16,8 @@ which the child process runs the first that compiles; and so has a text without 
 
 from __future__ import annotations
 
+import ast
+import builtins
 import re
 import textwrap
 from itertools import chain
@@ -46,10 +48,11 @@ def solutions(prompt: str, response: str, entry_point: str) -> list[str]:
     code = extract(response, entry_point)
     in_block = _BLOCK.search(response) is not None
     if defines(code, entry_point):
-        above = [] if in_block else _constants_above(response, code)
+        before = preamble(prompt, entry_point)
+        above = [] if in_block else _constants_above(response, code, before)
         codes = [f"{constants}\n{code}" for constants in above] + [code]
         modules = codes if in_block else chain(*(_less_sentences(c, entry_point) for c in codes))
-        return [f"{preamble(prompt, entry_point)}\n{module}" for module in modules]
+        return [f"{before}\n{module}" for module in modules]
     texts = [code] if in_block else [code, *_bodies_among_sentences(code)]
     return [f"{prompt.rstrip()}\n{body}" for text in texts for body in bodies(text)]
 
@@ -107,8 +110,8 @@ def _unquoted(response: str) -> str:
     return _QUOTE.sub("", response) if quoted else response
 
 
-def _constants_above(text: str, code: str) -> list[str]:
-    """The lines from each one that may be a constant to the code in a text, the longest first, none of them surely a sentence."""
+def _constants_above(text: str, code: str, before: str) -> list[str]:
+    """The lines from each one that may be a constant to the code in a text, the longest first, if they run behind `before`."""
     lines = text[: text.index(code)].rstrip("\n").split("\n")
     starts: list[int] = []
     for number in range(len(lines) - 1, -1, -1):
@@ -118,7 +121,33 @@ def _constants_above(text: str, code: str) -> list[str]:
             break
         if is_constant:
             starts.append(number)
-    return ["\n".join(lines[start:]) for start in reversed(starts[:_MAX_CUTS])]
+    found = ["\n".join(lines[start:]) for start in reversed(starts[:_MAX_CUTS])]
+    return [constants for constants in found if _knows_its_names(f"{before}\n{constants}")]
+
+
+def _knows_its_names(code: str) -> bool:
+    """Whether each name in a module is defined before its use, so that `Complexity = O(1)` is a sentence."""
+    try:
+        statements = ast.parse(code).body
+    except (SyntaxError, ValueError, RecursionError):
+        return False
+    known = {*dir(builtins)}
+    for statement in statements:
+        nodes = list(ast.walk(statement))
+        known |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+        known |= {a.asname or a.name.partition(".")[0] for a in nodes if isinstance(a, ast.alias)}
+        definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        known |= {node.name for node in nodes if isinstance(node, definitions)}
+        names = [node for node in nodes if isinstance(node, ast.Name)]
+        if isinstance(statement, definitions):
+            known |= {node.id for node in names}  # it runs when it is called
+        used = {node.id for node in names if isinstance(node.ctx, ast.Load)}
+        stored = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+        targets = {node.id for node in names if node in getattr(statement, "targets", ())}
+        if not used <= known | stored - targets:
+            return False
+        known |= stored
+    return True
 
 
 def _bodies_among_sentences(text: str) -> list[str]:
