@@ -302,7 +302,7 @@ def expand_home(path: Path, next_step: str = "pass the whole path") -> Path:
 
 def expand_home_in(text: str) -> str:
     """A text that may name a file, with the user's home directory in place of a `~/` at its start."""
-    return str(expand_home(Path(text))) if text.startswith("~/") else text
+    return f"{expand_home(Path('~'))}{text[1:]}" if text.startswith("~/") else text
 
 
 def is_same_file(one: str, other: str) -> bool:

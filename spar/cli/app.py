@@ -21,7 +21,6 @@ from typer.core import TyperCommand, TyperGroup
 from spar import __version__
 from spar.cli.plugin_errors import describe_plugin_error
 from spar.errors import SparError
-from spar.files import expand_home_in
 from spar.plugins import load
 from spar.sanitize import printable
 from spar.shutdown import run_shutdown_callbacks
@@ -115,7 +114,7 @@ def main() -> None:
     # A search makes millions of small objects and hardly a cycle: looking for those took a tenth of its time.
     gc.set_threshold(5_000, 10, 10)
     try:
-        code = app(args=_without_tildes(sys.argv[1:]), standalone_mode=False)
+        code = app(standalone_mode=False)
         sys.stdout.flush()  # a full disk behind it is an error like any other
         sys.exit(code if isinstance(code, int) else 0)
     except SparError as error:
@@ -144,15 +143,6 @@ def main() -> None:
     except Exception as error:
         _fail_in_plugin(error)
         raise
-
-
-def _without_tildes(words: list[str]) -> list[str]:
-    """The arguments with the home directory in place of the `~/` of `--option=~/path`, which bash leaves there."""
-    options = [word.partition("=") for word in words]
-    return [
-        f"{name}={expand_home_in(value)}" if name.startswith("--") and value else word
-        for word, (name, _, value) in zip(words, options, strict=True)
-    ]
 
 
 _USAGE_ERROR: Any = next(

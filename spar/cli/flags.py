@@ -23,6 +23,7 @@ from spar import plugins
 from spar.cli.parsers import parse_adapters, parse_arguments
 from spar.config import EvalConfig, Settings, SettingSpec, refuse_ambiguous, specs
 from spar.errors import UsageError
+from spar.files import expand_home_in
 from spar.rows.read import SUFFIXES
 
 Command = Callable[..., None]
@@ -107,6 +108,12 @@ RENAMED = {
 _Context: Any = TyperCommand.context_class
 
 
+_PATHS = frozenset(
+    {"--out", "--recipe", "--runs", "--judge-outputs", "--judgements", "--continue-from"}
+)
+"""Flags of paths that are no settings."""
+
+
 class SparContext(_Context):  # type: ignore[misc]  # whose module depends on typer's version
     """The context of a command, which may be a group's default one, without a name."""
 
@@ -117,7 +124,10 @@ class SparContext(_Context):  # type: ignore[misc]  # whose module depends on ty
 
 
 class SparCommand(TyperCommand):
-    """A command that accepts the flags of the last version under their old names, with a warning."""
+    """A command that accepts the flags of the last version under their old names, with a warning.
+
+    In `--out=~/run`, where bash leaves the tilde as it is, it is the home directory, as it is of settings that are paths.
+    """
 
     context_class = SparContext
 
@@ -136,6 +146,7 @@ class SparCommand(TyperCommand):
                 is_value = False
             else:
                 new = self._current_flag(flag, renamed, own)
+                value = expand_home_in(value) if equals and new in _PATHS else value
                 arg, is_value = f"{new}{equals}{value}", not equals and new in takes_value
             current.append(arg)
         return super().parse_args(ctx, current)

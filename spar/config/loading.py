@@ -19,6 +19,7 @@ from spar.config.keys import check_headers, check_key_name
 from spar.config.settings import DecodeConfig, EvalConfig, without_options_of_others
 from spar.config.yaml_text import load_yaml
 from spar.errors import UsageError, did_you_mean
+from spar.files import expand_home_in
 from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -181,7 +182,7 @@ def section(recipe: str, name: str, *, optional: bool = False) -> Mapping[str, A
 
 
 def _recipe_path(recipe: str, name: str) -> Path:
-    for path in (Path(recipe), RECIPES / f"{recipe}.yaml"):
+    for path in (Path(expand_home_in(recipe)), RECIPES / f"{recipe}.yaml"):
         with suppress(OSError):  # a name that no file can have
             if path.is_file():
                 return path

@@ -206,17 +206,7 @@ def open_benchmark(
             row_fields=benchmark.row_fields,
         )
         answers = fill_answers(matched, examples, allow_missing=request.allow_missing)
-        notes += tuple(
-            filter(
-                None,
-                (
-                    matched.report(),
-                    matched.other_texts_report(),
-                    matched.own_report(),
-                    matched.thinking_report(),
-                ),
-            )
-        )
+        notes += matched.notes()
     if request.judge_outputs:
         if not benchmark.uses_grader:
             graded = [n for n in BENCHMARKS if (spec := declared_spec(n)) and spec.uses_grader]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from spar.config import DecodeConfig
 from spar.infer.engines.openai.addresses import Key, read_key
-from spar.infer.engines.openai.connection_pool import IDLE_SECONDS
+from spar.infer.engines.openai.connection_pool import CONNECT_SECONDS, IDLE_SECONDS
 from spar.infer.engines.openai.errors import read_error
 from spar.infer.engines.openai.learning import is_about
 from spar.infer.engines.openai.network import tls_for
@@ -90,7 +90,7 @@ class Upstream:
             key = read_key(self._config.api_key_env, url, self._config.header)
             try:
                 return await self._ask(url, key, {**self._fields, **body}, stream=stream)
-            except httpx.ConnectError as error:
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 failure = failure or _reason(key, error)
         raise _not_asked(failure)
 
@@ -127,12 +127,12 @@ class Upstream:
             if response.is_error:
                 await response.aread()
                 await response.aclose()
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            raise
         except httpx.TimeoutException:
             raise server_error(
                 504, "the model's server took too long", "timeout", retry=False
             ) from None
-        except httpx.ConnectError:
-            raise
         except httpx.HTTPError as error:
             raise _not_asked(_reason(key, error)) from None
         return response
@@ -143,7 +143,7 @@ class Upstream:
 
         contexts = filter(None, map(tls_for, self._urls))
         return httpx.AsyncClient(
-            timeout=httpx.Timeout(self._timeout),
+            timeout=httpx.Timeout(self._timeout, connect=min(self._timeout, CONNECT_SECONDS)),
             # Where no server speaks TLS, no certificate is read, and none is trusted.
             verify=next(contexts, None) or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             limits=httpx.Limits(keepalive_expiry=IDLE_SECONDS),

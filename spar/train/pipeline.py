@@ -173,11 +173,15 @@ def _hint(pipeline: Pipeline, stage: Stage, change: str) -> str:
     key = pipeline.key(stage, name)
     if not key:
         return ""
-    words = ["--out", str(pipeline.folder)]
+    words, repeated = ["--out", str(pipeline.folder)], ""
     if key not in pipeline.changeable:
         first = next(each for each in pipeline.stages if each.name == stage.name)
         words += ["--rerun-from", first.title]
-    return f"; to go on: {pipeline.resume} {shlex.join([*words, '--set', f'{key}={value}'])}"
+        if first.title != stage.title:
+            repeated = f", though all from {first.title} on runs again"
+    return (
+        f"; to go on{repeated}: {pipeline.resume} {shlex.join([*words, '--set', f'{key}={value}'])}"
+    )
 
 
 def with_models(pipeline: Pipeline, models: Iterable[str], note: Callable[[str], None]) -> Pipeline:

@@ -199,17 +199,19 @@ def test_a_command_line_is_echoed_safely(
 def test_a_tilde_behind_an_options_name_is_the_home_directory(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """bash leaves `--out=~/run` as it is; a tilde elsewhere in a value is a character like any other."""
+    """bash leaves `--out=~/run` as it is; in what is no path a tilde is a character like any other."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    arguments = ["--prompt=~ is a tilde", "--engine=fake", "--budget=1", "--out=~/run"]
+    (tmp_path / "mine.yaml").write_text("decode: {budget: 1}")
+    told = "~/bin//x and http://a.b/./c"
+    arguments = [f"--prompt={told}", "--engine=fake", "--recipe=~/mine.yaml", "--out=~/run"]
     monkeypatch.setattr(sys, "argv", ["spar", "decode", *arguments])
     with pytest.raises(SystemExit) as stopped:
         app.main()
     assert stopped.value.code == 0, capsys.readouterr().err
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.yaml", "run"]
     (tree,) = read_trees(tmp_path / "run")
-    assert tree.prompt.messages[-1].content == "~ is a tilde"
+    assert tree.prompt.messages[-1].content == told
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

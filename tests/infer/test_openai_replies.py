@@ -286,6 +286,7 @@ def test_a_request_that_exceeds_a_rate_limit_alone_is_too_long(
         over_rate("30000", "2000", "Used 29000, "),
         "Rate limit reached on requests per min (RPM): Limit 3, Used 3, Requested 1.",
         "This request would exceed your rate limit of 30,000 input tokens per minute.",
+        "Too many concurrent requests: limit 8, requested 9",
     ],
 )
 def test_a_request_that_has_to_wait_for_its_turn_is_not_too_long(message: str) -> None:
@@ -428,6 +429,9 @@ def test_other_errors_change_nothing(message: str) -> None:
             8192,
         ),
         ("Input validation error: `max_new_tokens` must be <= 8192. Given: 16384", 8192),  # TGI's
+        ("max_tokens must not exceed the limit (8,192)", 8192),
+        ("max_tokens must be <= 4096 (received in range 0-5)", 4096),
+        ("max_tokens: the maximum allowed range 1 to 8192", 8192),
         ("max_tokens 1 is too small", 0),
         ("max_tokens must be at least 1", 0),
         ("max_tokens: expected a value >= 16", 0),

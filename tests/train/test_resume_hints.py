@@ -163,6 +163,17 @@ def test_a_loop_goes_on_without_the_refiners_training_as_the_message_says(tmp_pa
     assert ran[:3] == ["1/build", "1/dpo", "2/draft"]
 
 
+def test_a_command_that_repeats_earlier_iterations_says_so(tmp_path: Path) -> None:
+    """A setting of the second iteration's build is the first one's too, whose models are trained again."""
+    none = UsageError("no example to learn", change="methods=[dpo]")
+    with pytest.raises(UsageError) as caught:
+        run_stages(
+            loop_pipeline(load_train("nano", {}, SMALL), tmp_path / "run"), failing("2/build", none)
+        )
+    said = "; to go on, though all from 1/build on runs again: spar train --out"
+    assert said in str(caught.value)
+
+
 def test_no_command_is_named_where_it_would_change_nothing(tmp_path: Path) -> None:
     """An entry of `by_iteration` sets the number for its iterations."""
     few = UsageError("2 of 3 trees, and 50 are required", change="min_pairs=2")
@@ -190,7 +201,10 @@ def test_a_training_without_memory_goes_on_with_what_takes_less(
     run = tmp_path / "run"
     with pytest.raises(RunStopped) as caught:
         run_stages(loop_pipeline(load_train("nano", {}, SMALL), run), failing("2/dpo", error))
-    command = f"; to go on: spar train --out {run} --rerun-from 1/dpo --set dpo.{change}"
+    command = (
+        f"; to go on, though all from 1/dpo on runs again: spar train --out {run} --rerun-from 1/dpo "
+        f"--set dpo.{change}"
+    )
     assert str(caught.value).endswith(command if change else "and rerun")
 
 

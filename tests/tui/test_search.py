@@ -44,11 +44,13 @@ def checked(path: Path, text: str, *, regex: bool = False) -> list[int]:
         "a++b",
         "x*",
         r"\bé",
+        r"\N{EM DASH}b",
+        "[:a]",
     ],
 )
 def test_patterns_mean_what_they_mean_to_re(pattern: str) -> None:
     """Braces too, in which the package that searches would look for errors to allow."""
-    text = "a{e} aab\nb{s} {,2}b x{i<3} xéa\nb AB aa{ é {{"
+    text = "a{e} aab\n\u2014b :b {s} {,2}b x{i<3} xéa\nb AB aa{ é {{"
     flags = re.MULTILINE | (re.IGNORECASE if pattern == pattern.lower() else 0)
     expected = [match.span() for match in re.finditer(pattern, text, flags) if match[0]]
     assert list(query(pattern, True).find_all(text)) == expected

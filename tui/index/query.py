@@ -32,8 +32,9 @@ SECONDS = 1.0
 """Time limit of a regular expression in the texts of one tree."""
 SHOWING_SECONDS = 0.1
 """The same where only a match is to be shown that was found before, while the reader waits."""
-_BRACE = re.compile(r"\\.|\{(?:\d+(?:,\d*)?|,\d*)\}|\{", re.DOTALL)
-"""An escaped character, a number of repetitions, or any other brace, in which `regex` looks for errors to allow."""
+_BRACE = re.compile(r"(?<=\[)\[(?=:)|\\N\{[^}]*\}|\\.|\{(?:\d+(?:,\d*)?|,\d*)\}|\{", re.DOTALL)
+"""An escaped or named character, a number of repetitions, any other brace, in which `regex` looks for errors to allow,
+or a bracket that it takes for a class of POSIX's."""
 
 
 class SlowPattern(UsageError):
@@ -173,7 +174,7 @@ def query(text: str, regex: bool) -> Query:
 
 
 def _plain_brace(match: re.Match[str]) -> str:
-    return r"\{" if match[0] == "{" else match[0]
+    return f"\\{match[0]}" if match[0] in ("{", "[") else match[0]
 
 
 def texts(row: Mapping[str, Any]) -> Iterator[str]:

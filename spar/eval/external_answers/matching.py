@@ -94,6 +94,11 @@ class MatchedRows(Generic[T]):
             "name the reply 'response'"
         )
 
+    def notes(self) -> tuple[str, ...]:
+        """A line for each of these reports that has something to say."""
+        reports = (self.report(), self.other_texts_report(), self.own_report())
+        return tuple(filter(None, (*reports, self.thinking_report())))
+
     def check(self) -> None:
         """Raise `UsageError` if a row or an example has no match."""
         if report := self.report():

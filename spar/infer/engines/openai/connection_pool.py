@@ -37,7 +37,7 @@ OnChunk = Callable[[bytes], None]
 """Takes a part of a response's body."""
 
 _MAX_ERROR_BYTES = 2**18
-_CONNECT_TIMEOUT = 20.0
+CONNECT_SECONDS = 20.0
 _TARGET_FILE_LIMIT = 65_536
 _RESERVED_FILES = 64
 _CONNECTION_SHARE = 0.5
@@ -143,7 +143,7 @@ class ConnectionPool:
                 return await self._exchange(path, content, max_bytes, on_chunk)
         except TimeoutError as error:
             if isinstance(error, aiohttp.ConnectionTimeoutError):
-                raise Unreachable(f"cannot connect in {_CONNECT_TIMEOUT:g} s") from None
+                raise Unreachable(f"cannot connect in {CONNECT_SECONDS:g} s") from None
             raise RequestTimeout(f"no response in {timeout:g} s") from None
         except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
             if is_out_of_files(error):
@@ -197,7 +197,7 @@ class ConnectionPool:
             ),
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
             auto_decompress=False,  # it knows no limit for the whole
         )
 

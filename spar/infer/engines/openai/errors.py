@@ -45,6 +45,7 @@ _PROMPT_ALONE_TOO_LONG = re.compile(
     r"|input \(\d+ tokens\) is longer than",
     re.IGNORECASE,
 )
+_OF_TOKENS = re.compile(r"tokens|\bTP[MDH]\b", re.IGNORECASE)
 _RATE = re.compile(r"\blimit:? (\d[\d,]*).{1,40}?\brequested:? (\d[\d,]*)", re.IGNORECASE)
 _OVER_RATE = re.compile(r"request too large", re.IGNORECASE)
 _WRONG_KEY = re.compile(
@@ -151,7 +152,7 @@ def context_length(error: ErrorResponse) -> int:
 def excess_tokens(error: ErrorResponse) -> int:
     """By how many tokens a request exceeds a rate limit that no request may exceed alone; 0 if no numbers say so."""
     match = _RATE.search(error.message) if error.status in _MAYBE_OVER_RATE else None
-    if match is None:
+    if match is None or not _OF_TOKENS.search(error.message):
         return 0
     limit, requested = (int(number.replace(",", "")) for number in match.groups())
     return max(0, requested - limit)

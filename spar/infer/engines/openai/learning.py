@@ -24,9 +24,9 @@ _SEVERAL_CHOICES = re.compile(
     re.IGNORECASE,
 )
 _NUMBER = r"(\d{1,3}(?:,\d{3})+|\d+)"
+_INTERVAL = re.compile(rf"[\[(](?!\d{{1,3}}(?:,\d{{3}})+\))\s*\d+\s*,\s*{_NUMBER}\s*[\])]")
 _RANGE = re.compile(
-    rf"[\[(]\s*\d+\s*,\s*{_NUMBER}\s*[\])]"
-    rf"|\b(?:between|from|range)\b\D{{0,12}}?\d+\s*(?:and|to|-|–|,|\.\.+)\s*{_NUMBER}",
+    rf"\b(?:between|from|range)\b\D{{0,12}}?\d+\s*(?:and|to|-|–|,|\.\.+)\s*{_NUMBER}",
     re.IGNORECASE,
 )
 _AT_MOST = re.compile(
@@ -91,7 +91,7 @@ def learn_from_error(
 
     Returns a note on what is done instead; "" if nothing was learned.
     """
-    if _is_conflict(error):
+    if "temperature" in body and "top_p" in body and _is_conflict(error):
         return _omit_top_p(capabilities) if _keeps_every_token(body) else ""
     value = _learn_from_value(capabilities, error, body)
     if value:
@@ -191,8 +191,11 @@ def _learn_token_limit(
 def _upper_bound(error: ErrorResponse) -> int:
     """The largest value that a message allows, 0 if it names none: of a range its end, and no number for its field's `max_`."""
     text = _TOKEN_LIMIT.sub(" ", error.message)
-    match = _RANGE.search(text) or _AT_MOST.search(text)
-    return int(str(match[match.lastindex or 0]).replace(",", "")) if match else 0
+    between, most = _RANGE.search(text), _AT_MOST.search(text)
+    if between and most and not between.start() <= most.start(1) < between.end():
+        between = None  # of something else than what must be at most so many
+    match = _INTERVAL.search(text) or between or most
+    return int(match[1].replace(",", "")) if match else 0
 
 
 def _is_conflict(error: ErrorResponse) -> bool:
