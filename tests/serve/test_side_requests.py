@@ -236,6 +236,28 @@ def test_tools_reach_another_server_where_one_is_away() -> None:
     assert "cannot be asked: ConnectError" in response.json()["error"]["message"]
 
 
+def test_tools_reach_another_server_where_one_accepts_no_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A host that drops packets is one that cannot be reached, and no slow reply."""
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.host)
+        if request.url.host == "silent":
+            raise httpx.ConnectTimeout("silent", request=request)
+        return httpx.Response(200, json={"choices": []})
+
+    client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    monkeypatch.setattr(Upstream, "_new_client", lambda _: client)
+    config = DecodeConfig(base_url=("http://silent/v1", "http://up/v1"), model="m")
+    assert asyncio.run(Upstream(config, 60.0).reply({"messages": []})) == {
+        "choices": [],
+        "model": "",
+    }
+    assert asked == ["silent", "up"]
+
+
 def test_half_of_a_character_is_passed_through_as_a_replacement() -> None:
     """JavaScript cuts texts inside of an emoji; UTF-8 has no such half."""
     script = Script(models=("up",), answer=with_tools)
