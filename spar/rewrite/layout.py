@@ -1,12 +1,14 @@
 """The layout of a response: code, lines, sentences, and how to take sentences out without touching the others.
 
-Markdown is read as far as an edit needs it: fenced and inline code, headings, list items, rules. Sentences end
-with a stop and white space, but for abbreviations; every line is one of its own, as in lists and poems.
+Markdown is read as far as an edit needs it: fenced and inline code, formulas, links, tables, headings, list items,
+rules. Sentences end with a stop and white space, but for abbreviations; every line is one of its own, as in lists
+and poems. The rows of a table have no sentences: a row that is cut, marked or moved breaks the table.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,13 +16,30 @@ from typing import Literal
 
 Span = tuple[int, int]
 """Start and end of a part of a text."""
-Kind = Literal["prose", "item", "heading", "rule", "blank", "code"]
-"""What a line is."""
+Kind = Literal["prose", "item", "heading", "rule", "blank", "code", "table"]
+"""What a line is; of code are the lines of a formula, too."""
 
 _CODE = re.compile(
     r"^[ \t]*(?P<fence>`{3,}|~{3,})[^\n]*(?:\n(?:.*?^[ \t]*(?P=fence)[`~]*[ \t]*\r?$|.*)|\Z)|`[^`\n]+`",
     re.MULTILINE | re.DOTALL,
 )
+_FORMULA = (
+    r"\$\$.{1,2000}?\$\$|\\\[.{1,2000}?\\\]|\\begin\{(?P<env>\w+\*?)\}.{0,4000}?\\end\{(?P=env)\}"
+)
+_BLOCK_FORMULA = re.compile(_FORMULA, re.DOTALL)
+_PROTECTED = re.compile(
+    rf"(?s:{_FORMULA})"
+    r"|\\\([^\n]{1,500}?\\\)|(?<![\\$\w])\$(?=[^\s$])[^$\n]*?(?<=[^\s\\$])\$(?![\d$])"  # formulas in a line
+    r"|\\[A-Za-z]+(?:\{[^{}\n]*\})*"
+    r"|<!--.{0,500}?-->|(?<!<)</?[A-Za-z][A-Za-z0-9-]*(?:[ \t][^<>\n]*)?/?>(?!>)"  # tags, but no title in <<>>
+    r"|(?<=\])\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:[ \t]+\"[^\"\n]*\")?\)|^[ ]{0,3}\[[^\]\n]+\]:[ \t]*\S+"  # links
+    r"|(?i:\b(?:https?|ftp|sftp|ssh|git|file)://|\bwww\.|\bmailto:)[^\s<>]*[^\s<>.,;:!?'\")\]}*_]"
+    r"|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
+    r"|(?<![\w.-])(?:[\w-]+\.)+(?i:com|org|net|edu|gov|io|dev|app|info)\b(?:/[^\s<>]*[^\s<>.,;:!?'\")\]}*_])?",
+    re.MULTILINE,
+)
+_TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
+_TABLE_ROW = re.compile(r"[ \t]*\|.*\|[ \t]*$")
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _MARKER = re.compile(r"[ \t]*(?:[*+•-][ \t]+|\d{1,3}[.)][ \t]+|>[ \t]*)")
 _HEADING = re.compile(
@@ -57,6 +76,36 @@ def code_spans(text: str) -> list[Span]:
     return [match.span() for match in _CODE.finditer(text)] if "`" in text or "~~~" in text else []
 
 
+@lru_cache(maxsize=64)
+def protected_spans(text: str) -> tuple[Span, ...]:
+    """What an edit of words never enters: code, formulas, HTML's tags, targets of links, URLs, e-mail addresses."""
+    merged: list[Span] = []
+    for start, end in sorted([*code_spans(text), *(m.span() for m in _PROTECTED.finditer(text))]):
+        if merged and start < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return tuple(merged)
+
+
+def is_protected(text: str, start: int, end: int) -> bool:
+    """Whether a part of a text touches what an edit of words never enters."""
+    spans = protected_spans(text)
+    before = bisect_right(spans, (start, len(text))) - 1
+    return (before >= 0 and start < spans[before][1]) or (
+        before + 1 < len(spans) and spans[before + 1][0] < end
+    )
+
+
+def fenced_spans(text: str) -> list[Span]:
+    """Code in lines of its own."""
+    return [
+        (start, end)
+        for start, end in code_spans(text)
+        if "\n" in text[start:end] or text[start:end].lstrip()[:3] in ("```", "~~~")
+    ]
+
+
 def outside_code(text: str) -> list[Span]:
     """The parts between code."""
     spans, start = [], 0
@@ -83,21 +132,31 @@ def finditer_outside_code(pattern: re.Pattern[str], text: str) -> Iterator[re.Ma
             yield match
 
 
+def sub_outside_code(
+    pattern: re.Pattern[str], replacement: Callable[[re.Match[str]], str], text: str
+) -> str:
+    """The text with every match that lies between code replaced; a pattern sees what stands around it."""
+    pieces, end = [], 0
+    for match in finditer_outside_code(pattern, text):
+        pieces += [text[end : match.start()], replacement(match)]
+        end = match.end()
+    return "".join([*pieces, text[end:]])
+
+
 @lru_cache(maxsize=64)
 def lines(text: str) -> tuple[Line, ...]:
     """Every line, in order."""
-    blocks = [
-        span
-        for span in code_spans(text)
-        if "\n" in text[slice(*span)] or text[span[0] :].lstrip()[:3] in ("```", "~~~")
-    ]
+    formulas = [m.span() for m in _BLOCK_FORMULA.finditer(text) if "\n" in m.group()]
+    blocks = [*fenced_spans(text), *formulas]
     every = text.islower()
     result, start = [], 0
-    for raw in _LINE.findall(text):
+    raws: list[str] = _LINE.findall(text)
+    rows = _table_rows(raws)
+    for number, raw in enumerate(raws):
         content = raw.removesuffix("\n").removesuffix("\r")
         end = start + len(content)
         in_code = any((a <= start and end <= b) or start <= a < end for a, b in blocks)
-        kind: Kind = "code" if in_code else _kind(content)
+        kind: Kind = "code" if in_code else "table" if number in rows else _kind(content)
         spans = _sentences(text, start, end, is_lower=every) if kind in ("prose", "item") else ()
         result.append(Line(start, end, start + len(raw), kind, spans))
         start += len(raw)
@@ -177,6 +236,19 @@ def _cut(text: str, cuts: list[Span]) -> str:
     return "".join([*pieces, text[end:]])
 
 
+def _table_rows(raws: list[str]) -> set[int]:
+    """Which lines are rows: those between two bars, and those with a bar around the rule below a table's head."""
+    rows = {number for number, raw in enumerate(raws) if _TABLE_ROW.match(raw)}
+    for number, raw in enumerate(raws[1:], 1):
+        if "|" in raw and _TABLE_RULE.match(raw) and "|" in raws[number - 1]:
+            rows |= {number - 1, number}
+            stop = number + 1
+            while stop < len(raws) and "|" in raws[stop]:
+                rows.add(stop)
+                stop += 1
+    return rows
+
+
 def _kind(content: str) -> Kind:
     if not content.strip():
         return "blank"
@@ -194,7 +266,11 @@ def _sentences(text: str, start: int, end: int, *, is_lower: bool) -> tuple[Span
         start += 1
     spans = []
     for stop in _STOP.finditer(text, start, end):
-        if stop.end() < end and _ends_sentence(text, start, stop, end, is_lower=is_lower):
+        if (
+            stop.end() < end
+            and not is_protected(text, stop.start(), stop.end())
+            and _ends_sentence(text, start, stop, end, is_lower=is_lower)
+        ):
             spans.append((start, stop.end()))
             start = stop.end()
             while start < end and text[start].isspace():

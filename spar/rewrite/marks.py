@@ -12,8 +12,10 @@ from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
 from spar.rewrite.layout import (
     Line,
     Span,
-    code_spans,
+    fenced_spans,
+    finditer_outside_code,
     is_item_start,
+    is_protected,
     lines,
     newline,
     sentences,
@@ -32,7 +34,7 @@ def bullets(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]
     """Make lines or sentences into bullets, or join surplus ones to those before them."""
     needed = int(arguments["num_bullets"])
     present = sorted(m.span() for pattern in (_STAR, _DASH) for m in pattern.finditer(text))
-    if any(a < stop and start < b for a, b in present for start, stop in code_spans(text)):
+    if any(a < stop and start < b for a, b in present for start, stop in fenced_spans(text)):
         raise CannotFix("its code has lines that count as bullets")
     if len(present) > needed:
         yield from _fewer_bullets(text, len(present) - needed, context)
@@ -99,7 +101,9 @@ def _more_bullets(
     marker = "-" if present and text[present[0][0] : present[0][1]].lstrip()[:1] == "-" else "*"
     summary = f"made {missing} part{'s' * (missing > 1)} of the text into bullets"
     start, end = body(text, context)
-    numbered = [m for m in _NUMBERED.finditer(text) if start <= m.start() and m.end() <= end]
+    numbered = [
+        m for m in finditer_outside_code(_NUMBERED, text) if start <= m.start() and m.end() <= end
+    ]
     if len(numbered) >= missing:
         changed = text
         for match in reversed(numbered):
@@ -165,7 +169,6 @@ def highlights(text: str, arguments: Arguments, context: Context) -> Iterator[Ed
         and line.end <= end
         and line.kind in ("prose", "item")
         and "*" not in text[line.start : line.end]
-        and "`" not in text[line.start : line.end]
         for sentence in line.sentences
         for span in _emphasis(text, sentence)
     ]
@@ -184,7 +187,8 @@ def _emphasis(text: str, sentence: Span) -> list[Span]:
     return [
         m.span()
         for m in _CONTENT.finditer(text, *sentence)
-        if not {word.lower() for word in m.group().split()} & FUNCTION_WORDS
+        if not is_protected(text, *m.span())
+        and not {word.lower() for word in m.group().split()} & FUNCTION_WORDS
         and text[max(0, m.start() - 1)] not in "/.@[(<_'’-"
         and text[m.end() : m.end() + 1] not in ("/", "@", "]", ")", ">", "_")
     ]
