@@ -1,4 +1,4 @@
-"""Fixes of how a response is divided: sections, paragraphs, responses.
+"""Fixes of how a response is divided: sections and paragraphs.
 
 They add and remove marks; the words stay, but for a heading's. Where a mark goes is drawn among the places that fit.
 """
@@ -7,10 +7,22 @@ from __future__ import annotations
 
 import random
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
-from spar.rewrite.layout import code_spans, is_item_start, lines, newline, sentences
+from spar.rewrite.layout import (
+    Kind,
+    finditer_outside_code,
+    is_item_start,
+    is_protected,
+    lines,
+    newline,
+    protected_spans,
+    sentences,
+    sub_outside_code,
+)
+from spar.rewrite.responses import HEAD_ENDS, is_heading, rules_of
 
 _BLANK = re.compile(r"[ \t]*\r?\n(?:[ \t]*\r?\n)+")
 _DIVIDER = re.compile(r"\s?\*\*\*\s?")
@@ -20,19 +32,7 @@ _SPELLED = {
     word: number
     for number, word in enumerate("one two three four five six seven eight nine ten".split(), 1)
 }
-_SECOND = re.compile(
-    r"^[ \t#*_]*(?:(?:response|answer|option|version|alternative|poem|story|joke|draft|description|haiku|limerick|letter|email)"
-    r"[ ]*(?:#|no\.?)?[ ]*(?:2|two|ii|b)\b|(?:the )?second (?:response|answer|option|version|alternative)\b|2[.):])",
-    re.IGNORECASE | re.MULTILINE,
-)
-_GOES_ON = re.compile(
-    r"(?:however|in conclusion|overall|finally|also|additionally|furthermore|moreover|then|therefore|thus|this|that|"
-    r"these|those|it|they|he|she|and|but|so|as a result|for example)\b",
-    re.IGNORECASE,
-)
-_LINE_RULE = re.compile(
-    r"^[ \t]*(?:\*{3,}|-{3,}|_{3,}|={3,}|(?:\*[ ]){2,}\*)[ \t]*\r?$", re.MULTILINE
-)
+_BLOCKS: tuple[Kind, ...] = ("code", "table", "heading", "item")
 
 
 def sections(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
@@ -40,43 +40,55 @@ def sections(text: str, arguments: Arguments, context: Context) -> Iterator[Edit
     name = str(arguments["section_spliter"])
     needed = int(arguments["num_sections"])
     written = re.compile(
-        rf"\b{re.escape(name)}[ ]?(?:no\.? ?|#)?(\d+|{'|'.join([*_SPELLED, *_ROMAN])})\b",
-        re.IGNORECASE,
+        rf"^(?P<marks>[ \t#*_]*){re.escape(name)}[ ]?(?:no\.? ?|#)?"
+        rf"(?P<number>\d+|{'|'.join([*_SPELLED, *_ROMAN])})\b{HEAD_ENDS}",
+        re.IGNORECASE | re.MULTILINE,
     )
 
     def numbered(match: re.Match[str]) -> str:
-        number = match.group(1).lower()
-        return f"{name} {_SPELLED.get(number) or _ROMAN.get(number) or number}"
+        number = match["number"].lower()
+        if not is_heading(match):
+            return match.group()
+        shown = _SPELLED.get(number) or _ROMAN.get(number) or number
+        return f"{match['marks']}{name} {shown}{match['ends'] or ''}"
 
-    corrected = written.sub(numbered, text)
+    corrected = sub_outside_code(written, numbered, text)
+    done = ""
     if corrected != text:
-        yield Edit(corrected, "wrote the section headings as asked")
-    present = [*re.finditer(rf"\s?{re.escape(name)}\s?\d+\s?", text)]
+        done = "wrote the section headings as asked"
+        yield Edit(corrected, done)
+        text, done = corrected, f"{done} and "
+    missing = needed - len(re.findall(rf"{re.escape(name)}\s?\d+", text))
+    heading = re.compile(rf"^[ \t#*_]*{re.escape(name)}\s?(\d+)", re.MULTILINE)
+    present = [*finditer_outside_code(heading, text)]
     start, end = body(text, context)
     after = present[-1].end() if present else start
-    missing = needed - len(present)
-    first = len(present) + 1
-    for places in _section_places(
-        text, after if present else start, end, missing, bool(present), context
-    ):
-        yield Edit(
-            _with_headings(text, places, name, first),
-            f"added {missing} section heading{'s' * (missing > 1)}",
-        )
+    first = 1 + max([int(match[1]) for match in present], default=0)
+    for starts in (_paragraph_starts(text, after, end), _sentence_starts(text, after, end)):
+        inner = [
+            place for place in starts if place > after and not _after_heading(text, place, name)
+        ]
+        count = missing if present else missing - 1
+        if 0 <= count <= len(inner) and missing > 0:
+            places = [*([] if present else [start]), *_spread(inner, count, context.rng)]
+            yield Edit(
+                _with_headings(text, places, name, first),
+                f"{done}added {missing} section heading{'s' * (missing > 1)}",
+            )
     raise CannotFix(f"the text has no {needed} parts")
 
 
-def _section_places(
-    text: str, start: int, end: int, missing: int, has_some: bool, context: Context
-) -> Iterator[list[int]]:
-    opening = [] if has_some else [start]
-    count = missing - len(opening)
-    if count < 0:
-        return
-    for starts in (_paragraph_starts(text, start, end), _sentence_starts(text, start, end)):
-        inner = [place for place in starts if place > start]
-        if len(inner) >= count:
-            yield [*opening, *_spread(inner, count, context.rng)]
+def _after_heading(text: str, place: int, name: str) -> bool:
+    """Whether a heading stands right before a place, of which the section would be left empty."""
+    table = lines(text)
+    index = bisect_left(table, place, key=lambda line: line.start) - 1
+    while index >= 0 and not text[table[index].start : min(place, table[index].end)].strip(" *_=-"):
+        index -= 1
+    if index < 0:
+        return False
+    content = text[table[index].start : min(place, table[index].end)]
+    own = rf"[ \t#*_]*{re.escape(name)}\s?\d+(?:[^.!?]*|\W*)$"
+    return table[index].kind == "heading" or bool(re.match(own, content))
 
 
 def _with_headings(text: str, places: Sequence[int], name: str, first: int) -> str:
@@ -103,9 +115,10 @@ def paragraphs(text: str, arguments: Arguments, context: Context) -> Iterator[Ed
         return
     missing = needed - len(parts)
     if missing <= 0:  # a divider too many: two in a row
-        yield Edit(re.sub(r"(\*\*\*\s+)(?:\*\*\*\s+)+", r"\1", text), "removed an empty paragraph")
+        twice = re.compile(r"(\*\*\*\s+)(?:\*\*\*\s+)+")
+        yield Edit(sub_outside_code(twice, lambda m: m[1], text), "removed an empty paragraph")
         return
-    rules = [m for m in _LINE_RULE.finditer(text) if m.group().strip() != "***"]
+    rules = [m for m in rules_of(text) if m.group().strip() != "***"]
     if len(rules) == missing:
         changed = text
         for match in reversed(rules):
@@ -130,7 +143,7 @@ def _next_to_divider(text: str, place: int) -> bool:
 
 
 def _fewer_dividers(text: str, surplus: int, context: Context) -> Iterator[Edit]:
-    found = [*_DIVIDER_LINE.finditer(text)]
+    found = [*finditer_outside_code(_DIVIDER_LINE, text)]
     inner = [m for m in found if text[: m.start()].strip() and text[m.end() :].strip()]
     if len(inner) < surplus:
         raise CannotFix("its dividers do not stand on lines of their own")
@@ -152,7 +165,11 @@ def nth_paragraph(text: str, arguments: Arguments, context: Context) -> Iterator
         raise CannotFix(f"there is no paragraph {nth} of {needed}")
     for divided, summary in _divided(text, needed, context):
         blocks = divided.split("\n\n")
-        if len([b for b in blocks if b.strip()]) == needed and len(blocks) >= nth:
+        if (
+            len([b for b in blocks if b.strip()]) == needed
+            and len(blocks) >= nth
+            and not _begins_in_code(divided, blocks, nth - 1)
+        ):
             for changed, begun in _begun(blocks, nth - 1, word, context):
                 summaries = [part for part in (summary, begun) if part]
                 yield Edit(changed, " and ".join(summaries) or "divided the text")
@@ -161,9 +178,8 @@ def nth_paragraph(text: str, arguments: Arguments, context: Context) -> Iterator
 
 def _divided(text: str, needed: int, context: Context) -> Iterator[tuple[str, str]]:
     """The text in as many paragraphs as needed, and what was done for it."""
-    tidy = re.sub(
-        r"\n{3,}", "\n\n", text.strip("\n") if text.startswith("\n") else text.rstrip("\n")
-    )
+    ends = text.strip("\n") if text.startswith("\n") else text.rstrip("\n")
+    tidy = sub_outside_code(re.compile(r"\n{3,}"), lambda _: "\n\n", ends)
     blocks = [b for b in text.split("\n\n") if b.strip()]
     if len(blocks) == needed:
         yield (text, "") if text.split("\n\n") == blocks else (tidy, "removed empty paragraphs")
@@ -174,7 +190,7 @@ def _divided(text: str, needed: int, context: Context) -> Iterator[tuple[str, st
             joints = [
                 m.span()
                 for m in re.finditer(r"\n{2,}", text)
-                if start < m.start() and m.end() < end
+                if start < m.start() and m.end() < end and _can_join(text, m, separator)
             ]
             surplus = len(blocks) - needed
             if len(joints) < surplus:
@@ -195,6 +211,23 @@ def _divided(text: str, needed: int, context: Context) -> Iterator[tuple[str, st
         yield changed, f"began {missing} new paragraph{'s' * (missing > 1)}"
 
 
+def _can_join(text: str, gap: re.Match[str], separator: str) -> bool:
+    """Whether two blocks stay what they are without the blank line between them; in one line only prose does."""
+    if is_protected(text, *gap.span()):
+        return False
+    left = next(line.kind for line in lines(text) if line.start <= gap.start() <= line.end)
+    right = next(line.kind for line in lines(text) if line.start == gap.end())
+    if separator == " ":
+        return (left, right) in (("prose", "prose"), ("item", "prose"))
+    return left != "table" and right not in ("rule", "blank")
+
+
+def _begins_in_code(text: str, blocks: Sequence[str], index: int) -> bool:
+    """Whether a block is the rest of code or of a formula that a blank line divides."""
+    start = sum(len(block) + 2 for block in blocks[:index])
+    return _splits(text, start + len(blocks[index]) - len(blocks[index].lstrip()))
+
+
 def _begun(
     blocks: Sequence[str], index: int, word: str, context: Context
 ) -> Iterator[tuple[str, str]]:
@@ -212,7 +245,11 @@ def _begun(
             ("removed the marks around a paragraph's first word"),
         )
     shown = context.cased(word[:1].upper() + word[1:])
-    marks = [" - ", ". ", "! "]
+    kind = next((line.kind for line in lines(inner)), "prose")
+    if kind == "rule":
+        return
+    eol = newline(block)
+    marks = [f".{eol}"] if kind in _BLOCKS else [" - ", ". ", "! "]
     context.rng.shuffle(marks)
     for mark in marks:
         yield (
@@ -225,49 +262,23 @@ def _with_block(blocks: Sequence[str], index: int, block: str) -> str:
     return "\n\n".join([*blocks[:index], block, *blocks[index + 1 :]])
 
 
-def two_responses(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
-    """Put the separator between two responses that the text has; it never writes a second one."""
-    summary = "separated the two responses as asked"
-    starred = re.sub(r"(?m)^[ \t]*\*{3,}[ \t]*(?=\r?$)", "******", text)
-    if starred != text:
-        yield Edit(starred, summary)
-    rules = [*_LINE_RULE.finditer(text)]
-    if len(rules) == 1:
-        match = rules[0]
-        yield Edit(text[: match.start()] + "******" + text[match.end() :], summary)
-    second = [m for m in _SECOND.finditer(text) if text[: m.start()].strip()]
-    if len(second) == 1:
-        place, eol = second[0].start(), newline(text)
-        yield Edit(f"{text[:place].rstrip()}{eol * 2}******{eol * 2}{text[place:]}", summary)
-    gaps = [
-        m.span()
-        for m in _BLANK.finditer(text)
-        if text[: m.start()].strip() and text[m.end() :].strip()
-    ]
-    if len(gaps) == 1 and not second and _are_alike(text[: gaps[0][0]], text[gaps[0][1] :]):
-        (a, b), eol = gaps[0], newline(text)
-        yield Edit(f"{text[:a]}{eol * 2}******{eol * 2}{text[b:]}", summary)
-    raise CannotFix("the text does not have two responses")
-
-
-def _are_alike(first: str, second: str) -> bool:
-    """Whether two paragraphs can be two answers: of like length, and the second does not go on from the first."""
-    sizes = sorted((len(first.split()), len(second.split())))
-    return 3 * sizes[0] >= sizes[1] and not _GOES_ON.match(second.lstrip())
-
-
 def _paragraph_starts(text: str, start: int, end: int) -> list[int]:
     """Where blocks between blank lines begin."""
-    codes = code_spans(text)
     places = [start, *(m.end() for m in _BLANK.finditer(text, start, end))]
-    return [p for p in places if p < end and not any(a < p < b for a, b in codes)]
+    rules = {line.start for line in lines(text) if line.kind == "rule"}
+    return [p for p in places if p < end and p not in rules and not _splits(text, p)]
+
+
+def _splits(text: str, place: int) -> bool:
+    """Whether a place lies inside code or a formula."""
+    return any(start < place < end for start, end in protected_spans(text))
 
 
 def _line_starts(text: str, start: int, end: int) -> list[int]:
     return [
         line.start
         for line in lines(text)
-        if start <= line.start < end and line.kind not in ("blank", "code")
+        if start <= line.start < end and line.kind not in ("blank", "code", "table", "rule")
     ]
 
 

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from spar.rewrite import additions, case, commas, divisions, framing, length, marks, wording
+from spar.rewrite import (
+    additions,
+    case,
+    commas,
+    divisions,
+    framing,
+    length,
+    marks,
+    responses,
+    wording,
+)
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, Fix
 
 
@@ -49,7 +59,7 @@ FIXES: Mapping[str, Fix] = {
     ),
     "length_constraints:number_words": _by_relation(length.more_words, length.fewer_words),
     "nano:exact_words": length.exact_words,
-    "combination:two_responses": divisions.two_responses,
+    "combination:two_responses": responses.two_responses,
     "length_constraints:nth_paragraph_first_word": divisions.nth_paragraph,
     "length_constraints:number_paragraphs": divisions.paragraphs,
     "detectable_format:number_bullet_lists": marks.bullets,
