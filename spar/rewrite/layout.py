@@ -151,7 +151,7 @@ def lines(text: str) -> tuple[Line, ...]:
     every = text.islower()
     result, start = [], 0
     raws: list[str] = _LINE.findall(text)
-    rows = _table_rows(raws)
+    rows = _table_rows([raw.rstrip() for raw in raws])
     for number, raw in enumerate(raws):
         content = raw.removesuffix("\n").removesuffix("\r")
         end = start + len(content)
@@ -236,14 +236,14 @@ def _cut(text: str, cuts: list[Span]) -> str:
     return "".join([*pieces, text[end:]])
 
 
-def _table_rows(raws: list[str]) -> set[int]:
+def _table_rows(contents: list[str]) -> set[int]:
     """Which lines are rows: those between two bars, and those with a bar around the rule below a table's head."""
-    rows = {number for number, raw in enumerate(raws) if _TABLE_ROW.match(raw)}
-    for number, raw in enumerate(raws[1:], 1):
-        if "|" in raw and _TABLE_RULE.match(raw) and "|" in raws[number - 1]:
+    rows = {number for number, content in enumerate(contents) if _TABLE_ROW.match(content)}
+    for number, content in enumerate(contents[1:], 1):
+        if "|" in content and _TABLE_RULE.match(content) and "|" in contents[number - 1]:
             rows |= {number - 1, number}
             stop = number + 1
-            while stop < len(raws) and "|" in raws[stop]:
+            while stop < len(contents) and "|" in contents[stop]:
                 rows.add(stop)
                 stop += 1
     return rows

@@ -167,6 +167,7 @@ def test_highlights_stay_out_of_what_is_no_prose() -> None:
     ("text", "kinds"),
     [
         (TABLE, ["table"] * 4),
+        (TABLE.replace("\n", "\r\n"), ["table"] * 4),
         ("a | b\n--|--\nc | d\n\nx | y", ["table"] * 3 + ["blank", "prose"]),
         ("Tea\n---\n|x| is a number", ["prose", "rule", "prose"]),
         ("So\n$$\nx. y\n$$\n```\n| a |\n```", ["prose", *["code"] * 6]),
