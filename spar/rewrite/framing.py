@@ -12,29 +12,61 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from spar.rewrite.edits import POSTSCRIPTS, Arguments, CannotFix, Context, Edit, body
-from spar.rewrite.layout import lines, newline
-from spar.rewrite.vocabulary import POSTSCRIPT_SENTENCES, topic_words
+from spar.rewrite.guards import unclosed
+from spar.rewrite.layout import finditer_outside_code, lines, newline
+from spar.rewrite.vocabulary import FUNCTION_WORDS, POSTSCRIPT_SENTENCES, topic_words
 
 _ALMOST_POSTSCRIPT = re.compile(
-    r"^([ \t*_\"]*)(?:p\.?\s?p\.?\s?s|p\.?\s?s)\b[.:]{0,2}", re.IGNORECASE | re.MULTILINE
+    r"^([ \t*_\"]*)(?:(?i:p\.[ ]?p\.?[ ]?s|p\.[ ]?s)|PP?S(?![ ]?[\d/-])|P[ ]S|[Pp]p?s(?=[.:,]))\b[.:]{0,2}",
+    re.MULTILINE,
 )
+"""At a line's start; `ps` without a stop may be a word of its own."""
+_FENCE = re.compile(r"^[ \t]*```", re.MULTILINE)
 _FENCED_JSON = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n?```", re.IGNORECASE | re.DOTALL)
+_TRAILING_COMMA = re.compile(r'("(?:\\.|[^"\\])*")|,(\s*[}\]])')
+_GREETING = re.compile(
+    r"(?:dear|hi|hello|hey|greetings|good (?:morning|afternoon|evening)|to whom|here|sure|certainly|of course)\b",
+    re.IGNORECASE,
+)
+_END = r"(?=[*_\"'”’)]*(?:[.,;:!…—–](?!\d)|\s+[-–—]|\s*\n|\s*\Z))"  # not "?": that is a question
+_SURELY = r"(?:absolutely|definitely|certainly|of course|surely)"
 _STANCES = {
-    "yes": re.compile(
-        r"\W*(?:yes|yeah|yep|absolutely|definitely|certainly|of course|i agree|it is true)\b",
+    "no": re.compile(
+        rf"\W*(?:(?:no|nope|never|not(?: really| at all)?){_END}(?!\.\s?\d)"
+        rf"|no[ ](?=(?:it|i|you|he|she|we|they|this|that|there)\b)"
+        rf"|{_SURELY}[ ]not\b(?![ ](?:only|just|all))"
+        rf"|i (?:\w+ly )?disagree(?:{_END}| with (?:you|this|that|the)\b)|it is (?:false|not|not true){_END})",
         re.IGNORECASE,
     ),
-    "no": re.compile(r"\W*(?:no|nope|never|i disagree|it is (?:false|not)|not)\b", re.IGNORECASE),
     "maybe": re.compile(
-        r"\W*(?:maybe|perhaps|possibly|it depends|that depends|i am not sure|i'm not sure)\b",
+        rf"\W*(?:maybe|perhaps|possibly|(?:it|that) depends(?! on no\b)|i am not sure|i['’]m not sure|not sure"
+        rf"|yes and no{_END})\b",
+        re.IGNORECASE,
+    ),
+    "yes": re.compile(
+        rf"\W*(?:(?:yes|yeah|yep)\b(?!-\w)(?!\W*(?:and|or|but)?[ ]?no\b)|{_SURELY}{_END}(?!\W+(?:here|i can|i will|i['’]ll|let)\b)"
+        rf"|i (?:\w+ly )?agree(?:{_END}| with (?:you|this|that|the)\b)|it is true{_END})",
         re.IGNORECASE,
     ),
 }
-_ANSWER = re.compile(r"answer is:?\W{0,3}(yes|no|maybe)\b", re.IGNORECASE)
-_HEDGES = re.compile(
-    r"\b(?:depends|not sure|unsure|uncertain|unclear|hard to say|perhaps|maybe|possibly)\b",
+"""How a text that answers begins: "no doubt" and "no longer" are no answers, nor is "not only"."""
+_ANSWER = re.compile(
+    r"(?P<whose>\b(?:my|the) )?\banswer is(?P<gap>:?\W{0,3})\b(?P<stance>yes|no|maybe)\b(?P<close>[*_\"'”’)]*)"
+    r"(?P<stop>[.!,;:](?!\d)|(?=\s*(?:\n|\Z)))(?!\s*(?:(?:and|or)[ ])?(?:yes|no|maybe)\b)",
     re.IGNORECASE,
 )
+_NO_STATEMENT = re.compile(
+    r"\b(?:if|whether|when|unless|not|never|doubt|said|says|some|might|could|would)\b|n['’]t\b",
+    re.IGNORECASE,
+)
+_SAID = re.compile(rf"\b(?:yes|no){_END}", re.IGNORECASE)
+_HEDGES = re.compile(
+    r"\b(?:depends (?!on no\b)|not sure|unsure|uncertain|unclear|hard to say)", re.IGNORECASE
+)
+_WORD = re.compile(r"\w+")
+_COPY_END = re.compile(r"[.!?:][\"'”’)\]*_]*(?=\s|\Z)|(?<=\S)(?=\s*(?:\n|\Z))")
+MOST_LOST = 3
+"""Words of a near copy of the prompt that are replaced though the prompt does not have them."""
 _SMART = "“”„«»"
 
 
@@ -42,13 +74,9 @@ def end_phrase(text: str, arguments: Arguments, context: Context) -> Iterator[Ed
     """End with the phrase: cut a word or two after it, or add it."""
     phrase = str(arguments["end_phrase"]).strip()
     core = text.rstrip()
-    place = core.lower().rfind(phrase.lower())
-    if place >= 0 and 0 < len(core) - place - len(phrase) <= 12 and "\n" not in core[place:]:
-        quote = '"' if core.endswith('"') else ""
-        yield Edit(
-            core[: place + len(phrase)] + quote + text[len(core) :],
-            "cut what came after the closing phrase",
-        )
+    cut = _cut_after(core, phrase)
+    if cut is not None:
+        yield Edit(cut + text[len(core) :], "cut what came after the closing phrase")
     end = len(core) - (context.arguments("startend:quotation") is not None and core.endswith('"'))
     end = len(text[:end].rstrip())
     yield from (
@@ -57,12 +85,32 @@ def end_phrase(text: str, arguments: Arguments, context: Context) -> Iterator[Ed
     )
 
 
+def _cut_after(core: str, phrase: str) -> str | None:
+    """The text up to the phrase, where a few words or marks after it can go; None where they say more."""
+    place = core.lower().rfind(phrase.lower())
+    end = place + len(phrase)
+    rest = core[end:]
+    if place < 0 or not 0 < len(rest) <= 12 or "\n" in core[place:]:
+        return None
+    if (place and core[place - 1].isalnum() and phrase[0].isalnum()) or (
+        rest[0].isalnum() and phrase[-1].isalnum()
+    ):
+        return None  # a part of a longer word
+    if not rest.strip("*_"):  # emphasis around the phrase goes on both sides
+        return core[: place - len(rest)] + core[place:end] if core[:place].endswith(rest) else None
+    if phrase[-1] not in ".!?…" and any(letter.isalnum() for letter in rest):
+        return None  # the sentence goes on
+    cut = core[:end] + ('"' if core.endswith('"') else "")
+    return cut if unclosed(cut) <= unclosed(core) else None
+
+
 def quotation(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
     """Add the quotation marks that are missing."""
     start, end = len(text) - len(text.lstrip()), len(text.rstrip())
     core = text[start:end]
     summary = "wrapped the response in double quotation marks"
-    if core[0] in _SMART or core[-1] in _SMART:
+    outer = (core[0] in _SMART) + (len(core) > 1 and core[-1] in _SMART)
+    if outer and outer == sum(letter in _SMART for letter in core):  # they are around all of it
         yield Edit(f'{text[:start]}"{core.strip(_SMART)}"{text[end:]}', summary)
     if core.count('"') % 2 and core[0] == '"':
         yield Edit(f'{text[:end]}"{text[end:]}', "added the closing quotation mark")
@@ -77,11 +125,8 @@ def title(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
     eol = newline(text)
     first = next((line for line in lines(text) if line.start <= start < line.next), None)
     if first is not None and first.kind == "heading" and first.end <= end:
-        heading = text[start : first.end]
-        inner = re.sub(
-            r"^(?:title\s*:)?\s*|\s*:?$", "", heading.strip("#*_ \t<>"), flags=re.IGNORECASE
-        )
-        if inner and "Section" not in inner and "SECTION" not in inner:
+        inner = _heading_words(text[start : first.end])
+        if inner and not _GREETING.match(inner) and "section" not in inner.lower():
             marked = f"{text[:start]}<<{inner}>>{text[first.end :]}"
             yield Edit(marked, "marked the heading as the title")
     for words in topic_words(text[start:end], context.prompt, context.rng):
@@ -90,11 +135,18 @@ def title(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
             yield Edit(f"{text[:start]}{name}{separator}{text[start:]}", "added a title")
 
 
+def _heading_words(heading: str) -> str:
+    """A heading without its marks; those that belong to a part of it stay."""
+    inner = re.sub(r"^#{1,6}\s+|\s+#+$", "", heading.strip())
+    inner = re.sub(r"^(\*\*|__)(.*?)\1:?$", r"\2", inner).strip("<> \t")
+    return re.sub(r"^(?:title\s*:)?\s*|\s*:?$", "", inner, flags=re.IGNORECASE)
+
+
 def postscript(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
     """Write an existing postscript's marker as asked, or add a short postscript."""
     marker = str(arguments["postscript_marker"])
     written = "P.P.S." if marker == "P.P.S" else marker
-    for match in reversed([*_ALMOST_POSTSCRIPT.finditer(text)]):
+    for match in reversed([*finditer_outside_code(_ALMOST_POSTSCRIPT, text)]):
         yield Edit(
             f"{text[: match.start()]}{match.group(1)}{context.cased(written)}{text[match.end() :]}",
             "corrected the marker of the postscript",
@@ -113,22 +165,39 @@ def postscript(text: str, arguments: Arguments, context: Context) -> Iterator[Ed
 
 
 def repeat_prompt(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
-    """Put the prompt before the response, in place of a first paragraph that almost repeats it."""
+    """Put the prompt before the response, in place of lines at its start that almost repeat it."""
     prompt = str(arguments["prompt_to_repeat"]).strip()
     eol = newline(text)
     start = len(text) - len(text.lstrip())
-    first = re.split(r"\r?\n[ \t]*\r?\n", text[start:], maxsplit=1)[0]
-    near = difflib.SequenceMatcher(None, first[:2000].lower().split(), prompt.lower().split())
-    if near.ratio() > 0.8:
+    end = _near_copy(text, start, prompt)
+    if end is not None:
         yield Edit(
-            text[:start] + context.cased(prompt) + text[start + len(first) :],
-            "repeated the request word for word",
+            text[:start] + context.cased(prompt) + text[end:], "repeated the request word for word"
         )
     for separator in (eol * 2, eol):
         yield Edit(
             text[:start] + context.cased(prompt) + separator + text[start:],
             "repeated the request before the answer",
         )
+
+
+def _near_copy(text: str, start: int, prompt: str) -> int | None:
+    """Where a copy of the prompt with a few other words ends, at a sentence's or a line's end."""
+    asked = _WORD.findall(prompt.lower())
+    best, place = 0.8, None
+    for stop in _COPY_END.finditer(text, start, start + 2 * len(prompt) + 200):
+        part = text[start : stop.end()]
+        words = _WORD.findall(part.lower())
+        if not words or not asked or not 2 / 3 <= len(words) / len(asked) <= 3 / 2:
+            continue
+        match = difflib.SequenceMatcher(None, words, asked, autojunk=False)
+        blocks = [block for block in match.get_matching_blocks() if block.size]
+        lost = len(words) - sum(block.size for block in blocks)
+        is_copy = bool(blocks) and blocks[-1].a + blocks[-1].size == len(words)
+        # What the prompt does not have may be the answer.
+        if match.ratio() > best and is_copy and lost <= MOST_LOST and not unclosed(part):
+            best, place = match.ratio(), stop.end()
+    return place
 
 
 def json_format(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
@@ -143,34 +212,50 @@ def json_format(text: str, arguments: Arguments, context: Context) -> Iterator[E
 
 
 def _json_parts(text: str) -> Iterator[str]:
-    """JSON of some size amid other text, without the trailing commas that it must not have."""
+    """The object or list of some size amid other text, without the trailing commas that it must not have."""
+    if len(_FENCE.findall(text)) > 2:
+        return  # of several blocks none is the whole answer
     parts = [match.group(1) for match in _FENCED_JSON.finditer(text)]
-    for opening, closing in ("{}", "[]"):
-        start, end = text.find(opening), text.rfind(closing)
-        if 0 <= start < end and 4 * (end - start) > len(text.strip()):
-            parts.append(text[start : end + 1])
+    brackets = sorted((place, pair) for pair in ("{}", "[]") if (place := text.find(pair[0])) >= 0)
+    for place, pair in brackets:
+        # A list in an object is a part of it.
+        if pair == "{}" or place == brackets[0][0]:
+            parts.append(text[place : text.rfind(pair[1]) + 1])
     for part in parts:
-        corrected = re.sub(r",(\s*[}\]])", r"\1", part.strip())
-        with suppress(ValueError, RecursionError):
-            json.loads(corrected)
-            yield corrected
+        if 4 * len(part) <= len(text.strip()):
+            continue
+        for form in (part.strip(), _TRAILING_COMMA.sub(_without_comma, part.strip())):
+            with suppress(ValueError, RecursionError):
+                if isinstance(json.loads(form), dict | list):
+                    yield form
+                    return
+
+
+def _without_comma(match: re.Match[str]) -> str:
+    return match.group(1) or match.group(2)
 
 
 def constrained_response(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
     """Say the answer that the text gives in the words of the option."""
-    match = _ANSWER.search(text)
-    if match:
-        line_start = text.rfind("\n", 0, match.start()) + 1
-        phrase = re.compile(r"(?:my|the) " + re.escape(match.group()), re.IGNORECASE)
-        exact = phrase.search(text, line_start)
-        if exact:
-            after = text[exact.end() :]
-            after = after[1:] if after[:1] in ".!," else after
-            changed = f"{text[: exact.start()]}My answer is {match.group(1).lower()}.{after}"
-            yield Edit(changed, "gave the answer in the words of the option")
-    stance = match.group(1).lower() if match else _stance(text)
-    if not stance:
+    answers = [match for match in finditer_outside_code(_ANSWER, text) if _is_stated(text, match)]
+    stances = {match.group("stance").lower() for match in answers} | {_stance(text)}
+    stances -= {"maybe", ""} if answers else {""}
+    if len(stances) > 1:
+        raise CannotFix("the text gives more than one answer")
+    if not stances and not answers:
         raise CannotFix("the text gives no answer that could be put as one of the options")
+    stance = answers[0].group("stance").lower() if answers else next(iter(stances))
+    exact = next((match for match in answers if _begins(text, match)), None)
+    if exact:
+        close = "" if exact.group("gap").strip(": ") else exact.group("close")
+        after = text[exact.end() :]
+        if exact.group("stop") in (",", ";", ":"):  # a sentence of its own begins
+            begun = re.match(r"(\s*)(\w)", after)
+            after = (
+                begun.group(1) + begun.group(2).upper() + after[begun.end() :] if begun else after
+            )
+        changed = f"{text[: exact.start()]}My answer is {stance}.{close}{after}"
+        yield Edit(changed, "gave the answer in the words of the option")
     start = body(text, context)[0]
     for separator in (" ", newline(text) * 2):
         yield Edit(
@@ -179,11 +264,22 @@ def constrained_response(text: str, arguments: Arguments, context: Context) -> I
         )
 
 
+def _begins(text: str, match: re.Match[str]) -> bool:
+    """Whether it is a sentence's beginning, which the option's words can take the place of."""
+    before = text[: match.start()].rstrip("*_\"'“ \t")
+    return match.group("whose") is not None and (not before or before[-1] in ".!?:\n")
+
+
+def _is_stated(text: str, match: re.Match[str]) -> bool:
+    """Whether a sentence says so, rather than "if the answer is yes"."""
+    return not _NO_STATEMENT.search(re.split(r"[.!?\n]", text[: match.start()])[-1])
+
+
 def _stance(text: str) -> str:
     for stance, pattern in _STANCES.items():
         if pattern.match(text):
             return stance
-    return "maybe" if _HEDGES.search(text) else ""
+    return "maybe" if _HEDGES.search(text) and not _SAID.search(text) else ""
 
 
 def first_word(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
@@ -192,10 +288,19 @@ def first_word(text: str, arguments: Arguments, context: Context) -> Iterator[Ed
     start = re.match(r"\W*", text).end()  # type: ignore[union-attr]
     letter = text[start : start + 1]
     shown = context.cased(word[:1].upper() + word[1:])
-    lowered = (
-        letter if context.arguments("change_case:english_capital") is not None else letter.lower()
-    )
+    lowered = letter.lower() if _may_be_lowered(text, start, context) else letter
     yield Edit(f"{text[:start]}{shown} {lowered}{text[start + 1 :]}", f'began with "{word}"')
+
+
+def _may_be_lowered(text: str, start: int, context: Context) -> bool:
+    """Whether the first word has its capital only because it is the first: "The", but not "NASA", "I" or "Anna"."""
+    if context.arguments("change_case:english_capital") is not None:
+        return False
+    word = "".join(_WORD.findall(text[start:])[:1])
+    if word == "I" or word[1:] != word[1:].lower():
+        return False
+    lower = word.lower()
+    return lower in FUNCTION_WORDS or bool(re.search(rf"\b{re.escape(lower)}\b", text))
 
 
 def character_sequence(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:

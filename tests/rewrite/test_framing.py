@@ -1,0 +1,194 @@
+"""What is put around a response never contradicts it, and takes nothing of it away."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from spar.rewrite.search import rewrite
+from tests.rewrite.constraints import prompt_with
+from tests.rewrite.test_fixes import edited
+from tests.rewrite.test_search import lm_eval
+
+__all__ = ["lm_eval"]
+
+pytestmark = [
+    pytest.mark.evalharness,
+    pytest.mark.data,
+    pytest.mark.usefixtures("lm_eval"),
+]
+ANSWER = "detectable_format:constrained_response"
+JSON = "detectable_format:json_format"
+END = "startend:end_checker"
+REQUEST = "Write a short poem of two lines about the sea and the wind that blows in the winter."
+NEARLY = "Write a short poem about the sea and the wind that blows in the winter."
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("Absolutely not. That is dangerous.", "no"),
+        ("Of course not!", "no"),
+        ("Absolutely! Go there.", "yes"),
+        ("No it is not.", "no"),
+        ("**No**, never.", "no"),
+        ("Not sure about it.", "maybe"),
+        ("Yes and no. It depends.", "maybe"),
+        ("I think the answer is yes.", "yes"),
+        ("In the end the answer is: no", "no"),
+    ],
+)
+def test_the_option_is_the_answer_that_the_text_gives(text: str, answer: str) -> None:
+    """Put before the text, all of which stays."""
+    assert edited(ANSWER, {}, text) == f"My answer is {answer}. {text}"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The answer is **no**, because it is cold.", "My answer is no. Because it is cold."),
+        ("**The answer is no.** I am sure.", "**My answer is no.** I am sure."),
+    ],
+)
+def test_a_sentence_with_the_answer_gets_the_words_of_the_option(text: str, expected: str) -> None:
+    """Marks of emphasis stay in pairs, and what follows is a sentence."""
+    assert edited(ANSWER, {}, text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "No doubt about it: you should go.",
+        "No problem! Yes, it is.",
+        "No one knows.",
+        "No. 1 in the world is Rome.",
+        "Not only is it safe, it is good: yes.",
+        "The answer is no longer a secret",
+        "The answer is yes or no.",
+        "If the answer is yes, go.",
+        "Yes, it is. But the answer is no.",
+        "It depends on no rule. Yes, it is right.",
+        "Certainly! Here is a poem.",
+    ],
+)
+def test_no_answer_is_read_into_a_text(text: str) -> None:
+    """What is no answer, or more than one, is a reason and no edit."""
+    result = rewrite(prompt_with((ANSWER, {})), text, seed=1)
+    assert result.response == text
+    assert "answer" in result.unfixed[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('Here: {"face": "a,]", "b": 1}', '{"face": "a,]", "b": 1}'),
+        ('Here: {"face": "a,]",}', '{"face": "a,]"}'),
+        ('Here: [{"a": 1}]', '[{"a": 1}]'),
+    ],
+)
+def test_json_is_taken_out_whole(text: str, expected: str) -> None:
+    """The outer object or list, and no character of its strings is lost."""
+    assert edited(JSON, {}, text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Run it and see:\n\n```\n42\n```\n\nThat is the answer.",
+        '{"days": ["Monday in Rome", "Tuesday in Florence"], "note": "He said "hi"."}',
+        'One:\n```json\n{"a": 1}\n```\nTwo:\n```json\n{"b": 2}\n```',
+    ],
+)
+def test_a_part_of_the_answer_is_not_taken_for_all_of_it(text: str) -> None:
+    """A number, a list in a broken object, one of two blocks: the whole text becomes a value."""
+    (value,) = json.loads(edited(JSON, {}, text)).values()
+    assert value == text
+
+
+@pytest.mark.parametrize(
+    ("text", "phrase", "expected"),
+    [
+        ("Tea.\n\n**Any questions?**", "Any questions?", "Tea.\n\nAny questions?"),
+        ("We looked at artworks", "art", "We looked at artworks\n\nart"),
+        ("That is all we know.", "That is all", "That is all we know.\n\nThat is all"),
+        ("So (that is all.)", "that is all.", "So (that is all.)\n\nthat is all."),
+    ],
+)
+def test_nothing_is_cut_in_two_for_the_closing_phrase(
+    text: str, phrase: str, expected: str
+) -> None:
+    """No word, no sentence, no pair of brackets or marks of emphasis."""
+    assert sorted(edited(END, {"end_phrase": phrase}, text).split()) == sorted(expected.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("“Tea” is a word.", '"“Tea” is a word."'),
+        ("“Tea” and “milk”", '"“Tea” and “milk”"'),
+        ("“Tea.", '"Tea."'),
+    ],
+)
+def test_quotation_marks_stay_in_pairs(text: str, expected: str) -> None:
+    """Typographic ones are replaced only where they are around all of it."""
+    assert edited("startend:quotation", {}, text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("# **Tea** and Milk in C#\n\nText.", "<<**Tea** and Milk in C#>>\n\nText."),
+        ("## Tea ##\n\nText.", "<<Tea>>\n\nText."),
+        ("**Title: Tea:**\n\nText.", "<<Tea>>\n\nText."),
+    ],
+)
+def test_a_heading_becomes_the_title_without_its_own_marks(text: str, expected: str) -> None:
+    """Marks of a part of it stay."""
+    assert edited("detectable_format:title", {}, text) == expected
+
+
+def test_a_salutation_is_no_title() -> None:
+    """A letter keeps how it begins."""
+    text = "Dear Hiring Manager:\n\nI write to you."
+    assert edited("detectable_format:title", {}, text).endswith(f">>\n\n{text}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Run this.\n\n```\nps aux | grep x\n```", "ps aux lists them.", "PS 5 is a console."],
+)
+def test_a_postscript_is_not_read_into_other_words(text: str) -> None:
+    """Neither a command nor a console is one."""
+    arguments = {"postscript_marker": "P.S."}
+    assert edited("detectable_content:postscript", arguments, text).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"{NEARLY}\nWaves roll.", f"{REQUEST}\nWaves roll."),
+        (f"{NEARLY} Waves roll.", f"{REQUEST} Waves roll."),
+        (f"{NEARLY[:-1]} like waves", f"{REQUEST}\n\n{NEARLY[:-1]} like waves"),
+    ],
+)
+def test_a_near_copy_of_the_request_is_replaced_without_the_answer(
+    text: str, expected: str
+) -> None:
+    """Line by line, sentence by sentence; where they cannot be told apart the request goes before."""
+    assert edited("combination:repeat_prompt", {"prompt_to_repeat": REQUEST}, text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("NASA is big.", "Hello NASA is big."),
+        ("I think so.", "Hello I think so."),
+        ("Anna sings.", "Hello Anna sings."),
+        ("The tea is hot.", "Hello the tea is hot."),
+        ("Cats purr. I like cats.", "Hello cats purr. I like cats."),
+    ],
+)
+def test_the_word_after_the_first_one_keeps_its_own_capitals(text: str, expected: str) -> None:
+    """Only what has a capital as a sentence's first word loses it."""
+    assert edited("nano:first_word", {"first_word": "hello"}, text) == expected
