@@ -10,8 +10,10 @@ from itertools import chain, pairwise
 from spar.ifeval_verifiers import is_loaded
 from spar.instruction_checks import count_words
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
+from spar.rewrite.guards import unclosed
 from spar.rewrite.layout import Span, lines, outside_code, sentences, without_sentences
-from spar.rewrite.vocabulary import DROPPABLE, FUNCTION_WORDS
+from spar.rewrite.vocabulary import FUNCTION_WORDS
+from spar.rewrite.wording import can_be_dropped
 from spar.verifiers import count_sentences
 
 _JOINTS = re.compile(
@@ -22,7 +24,9 @@ _JOINTS = re.compile(
     r"must|has|have|had|do|does|did|[a-z]+s|[a-z]+ed)\b)",
     re.IGNORECASE,
 )
-_CLAUSE = re.compile(r"[,;:]|[ ]+(?:-|–|—)(?=[ ])")
+_CLAUSE = re.compile(r"[,;:](?=\s)|[ ]+(?:-|–|—)(?=[ ])")
+_STOP = re.compile(r"[.!?…]+(?=[\"'”’)\]*_]*\Z)")
+_BETWEEN = re.compile(r"(?<=[ ])\w+(?=[ .!?])")
 MOST_JOINED = 3
 """Sentences that are joined rather than cut."""
 
@@ -74,9 +78,15 @@ def _within_sentence(
         raise CannotFix("it has no sentence that could be cut")
     start, end = free[-1]
     ends = [m.start() for m in _CLAUSE.finditer(text, start, end)]
+    last = _STOP.search(text, start, end)
     for clause in reversed(ends):
-        if count_words(text[clause:end]) >= surplus and count_words(text[start:clause]) >= 3:
-            stop = text[end - 1] if text[end - 1] in ".!?" else ""
+        left = text[start:clause]
+        if (
+            count_words(text[clause:end]) >= surplus
+            and count_words(left) >= 3
+            and unclosed(left) <= unclosed(text[start:end])
+        ):
+            stop = last.group() if last else ""
             yield Edit(text[:clause] + stop + text[end:], "cut the end of a sentence")
             return
     raise CannotFix("no sentence or clause ends before the limit")
@@ -93,17 +103,13 @@ def exact_words(text: str, arguments: Arguments, context: Context) -> Iterator[E
     surplus = count_words(text) - int(arguments["num_words"])
     if surplus < 0:
         yield from more_words(text, arguments, context)
-    words = [
-        m for a, b in outside_code(text) for m in re.finditer(r"[ ](\w+)(?=[ .!?])", text[a:b])
-    ]
-    free = [
-        m for m in words if m.group(1).lower() in DROPPABLE or m.group(1).lower().endswith("ly")
-    ]
+    words = [m.span() for a, b in outside_code(text) for m in _BETWEEN.finditer(text, a, b)]
+    free = [span for span in words if text[slice(*span)].islower() and can_be_dropped(text, span)]
     context.rng.shuffle(free)
-    if 0 < surplus <= len(free) and len(outside_code(text)) == 1:
+    if 0 < surplus <= len(free):
         shorter = text
-        for match in sorted(free[:surplus], key=lambda m: -m.start()):
-            shorter = shorter[: match.start()] + shorter[match.end() :]
+        for start, end in sorted(free[:surplus], reverse=True):
+            shorter = shorter[: start - 1] + shorter[end:]
         yield Edit(shorter, f"left out {surplus} word{'s' * (surplus > 1)}")
     spans = sentences(text, body(text, context))
     for span in spans:

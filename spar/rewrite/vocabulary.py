@@ -36,12 +36,41 @@ VERB_BEFORE = frozenset(
 DROPPABLE = frozenset(
     """
     absolutely actually already also always basically certainly clearly completely definitely easily especially even
-    exactly extremely finally generally highly however just literally maybe often only perhaps possibly pretty probably
+    exactly extremely finally generally highly however just literally maybe often perhaps possibly pretty probably
     quickly quite rather really simply slowly so still surely together too totally truly unfortunately usually very
     damn yes yo
     """.split()
 )
 """Words that a sentence stays a sentence without."""
+KEPT_LY = frozenset(
+    """
+    ally anomaly apply assembly beastly belly bodily brotherly bubbly bully burly butterfly chilly comely comply costly
+    cowardly crumbly cuddly curly daily dally deadly disassembly disorderly doily dolly dragonfly early earthly elderly
+    family fatherly filly firefly fly folly friendly frilly fully gentlemanly ghastly ghostly gnarly godly goodly grisly
+    grizzly gully heavenly hilly holly holy homely homily hourly imply italy jelly jolly july kindly kingly leisurely
+    likely lily lively lonely lovely manly masterly measly melancholy misapply miserly monopoly monthly motherly
+    multiply neighborly neighbourly nightly oily only orderly oversupply panoply pearly ply poly portly prickly princely
+    quarterly queenly rally reapply rely reply resupply saintly scholarly seemly shapely sickly silly sisterly smelly
+    sparkly sprightly stately steely subassembly sully supply surly tally telly timely ugly underbelly unearthly
+    unfriendly unholy unlikely unruly unseemly unsightly untimely wally weekly wily wobbly womanly woolly worldly
+    wrinkly yearly billy beverly carly emily kelly kimberly molly nelly polly sally shelly sicily willy
+    """.split()
+)
+"""Words in -ly that are no adverbs."""
+WEIGHTY_ADVERBS = frozenset(
+    """
+    allegedly apparently badly barely falsely formerly hardly incorrectly mostly nearly partially partly poorly potentially
+    presumably previously purportedly rarely reportedly roughly scarcely separately seemingly seldomly supposedly
+    wrongly
+    """.split()
+)
+"""Adverbs that a sentence says something else without."""
+DEGREES = frozenset("as how less more most pretty quite rather so too very".split())
+"""Words that the adverb after them belongs to."""
+MONTHS = frozenset(
+    "january february march april may june july august september october november december".split()
+)
+DAYS = frozenset("monday tuesday wednesday thursday friday saturday sunday".split())
 
 ADJECTIVES = frozenset(
     """

@@ -19,18 +19,26 @@ from spar.rewrite.layout import (
 )
 from spar.rewrite.vocabulary import (
     ADJECTIVES,
+    DAYS,
+    DEGREES,
     DETERMINERS,
     DROPPABLE,
     FUNCTION_WORDS,
+    KEPT_LY,
+    MONTHS,
     NOUN_SYNONYMS,
     PREPOSITIONS,
     SYNONYMS,
     VERB_BEFORE,
     VERB_SYNONYMS,
+    WEIGHTY_ADVERBS,
 )
 
 _WORD = re.compile(r"[^\W_](?:[\w'’-]*[^\W_])?")
 _ENDINGS = ("ing", "ies", "ied", "es", "ed", "s", "d", "ly")
+_SENTENCE_START = re.compile(
+    r"(?:[.!?…][\"'”’)*_]*\s+|\n)[ \t]*(?:(?:[*+•>-]|#+|\d{1,3}[.)])[ \t]+)*[\"'“‘(*_]*\Z"
+)
 _VOWEL = re.compile(r"[aeio]|u(?!ni|se|su)", re.IGNORECASE)
 MOST_REMOVED = 0.6
 """Share of a response's words that may be cut for the sake of a word or a letter."""
@@ -152,12 +160,13 @@ def _options(
     word = text[slice(*span)]
     previous, following = _neighbours(text, span)
     choices = [context.cased(choice) for choice in _synonyms(word, previous)]
-    if _can_be_dropped(word, previous):
+    if can_be_dropped(text, span):
         choices.append("")
     context.rng.shuffle(choices)
     if neutral:
         for other in _neutral(word, previous, following):
-            choices.append(context.cased(_cased_like(other, word)))
+            is_cased = word.isupper() or _begins_sentence(text, span[0])
+            choices.append(context.cased(_cased_like(other, word) if is_cased else other))
     return [choice for choice in choices if not pattern.search(choice)]
 
 
@@ -171,17 +180,43 @@ def _neighbours(text: str, span: Span) -> tuple[str, str]:
     )
 
 
-def _can_be_dropped(word: str, previous: str) -> bool:
-    """Whether its sentence stays one without it: an adverb, or an adjective after an article."""
-    lower = word.lower()
+def can_be_dropped(text: str, span: Span) -> bool:
+    """Whether its sentence stays one without the word: an adverb, or an adjective after an article; not a name."""
+    word, before, after = text[slice(*span)], text[: span[0]][-1:], text[span[1] : span[1] + 1]
+    if before.strip() or after.strip(" \t\r\n.,;:!?…"):
+        return False  # marks of emphasis, a bracket or a hyphen would be left alone
+    lower, previous = word.lower(), _neighbours(text, span)[0]
     if previous in DETERMINERS:
         return lower in ADJECTIVES
-    return lower in DROPPABLE or (lower.endswith("ly") and lower not in SYNONYMS)
+    if lower in DROPPABLE:
+        return True
+    is_adverb = _is_adverb(lower) and lower not in SYNONYMS and lower not in WEIGHTY_ADVERBS
+    is_capital = word[:1].isupper() and not text.isupper()
+    return (
+        is_adverb
+        and previous not in DEGREES
+        and (not is_capital or (after == "," and _begins_sentence(text, span[0])))
+    )
+
+
+def _is_adverb(lower: str) -> bool:
+    return lower.endswith("ly") and lower not in KEPT_LY
+
+
+def _begins_sentence(text: str, start: int) -> bool:
+    before = ("\n" if start <= 40 else "x") + text[max(0, start - 40) : start]
+    return _SENTENCE_START.search(before) is not None
 
 
 def _neutral(word: str, previous: str, following: str) -> tuple[str, ...]:
-    """Nouns that say little, or a verb that does, by what stands before."""
+    """Nouns that say little, or a verb that does, by what stands before; nothing takes an adverb's place."""
+    if _is_adverb(word.lower()):
+        return ()
     is_name = word[:1].isupper() and not word.isupper()
+    if word.lower() in MONTHS and previous in PREPOSITIONS:
+        return ("that month",)
+    if word.lower() in DAYS and previous in PREPOSITIONS:
+        return ("that day",)
     if is_name and previous in ("in", "at", "from", "near", "to"):
         return "the area", "the place"
     if previous in VERB_BEFORE and following:
@@ -220,7 +255,10 @@ def _stems(word: str) -> Iterator[tuple[str, str]]:
             if stem[-1:] == stem[-2:-1]:
                 yield stem[:-1], ending
         else:
-            yield stem, {"es": "s", "d": "ed"}.get(ending, ending)
+            if (
+                ending != "ly" or word not in KEPT_LY | WEIGHTY_ADVERBS
+            ):  # "hardly" is not from "hard"
+                yield stem, {"es": "s", "d": "ed"}.get(ending, ending)
 
 
 def _inflected(word: str, ending: str) -> str:
@@ -253,11 +291,10 @@ def _substitution(text: str, span: Span, choice: str) -> tuple[int, int, str]:
     """What to put where for a choice: with the right article, without a double space, with a capital at the start."""
     start, stop = span
     if not choice:
-        if text[stop : stop + 1] == " " or (
-            text[stop : stop + 2] == ", " and text[start].isupper()
-        ):
+        is_first = text[start].isupper() and _begins_sentence(text, start)
+        if text[stop : stop + 1] == " " or (text[stop : stop + 2] == ", " and is_first):
             stop += 1 + (text[stop] == ",")
-            if text[start].isupper() and text[stop : stop + 1].islower():
+            if is_first and text[stop : stop + 1].islower():
                 choice, stop = text[stop].upper(), stop + 1
         elif text[:start].endswith(" "):
             start -= 1

@@ -86,6 +86,63 @@ def test_a_forbidden_word_is_replaced_or_left_out(
 
 
 @pytest.mark.parametrize(
+    ("word", "text", "expected"),
+    [
+        ("Italy", "We went to Italy last year.", {"We went to the area last year."}),
+        ("July", "In July we travel.", {"In that month we travel."}),
+        ("family", "My family sings.", {"My household sings."}),
+        ("only", "I have only five.", {"I have just five.", "I have merely five."}),
+        ("really", "It is **really** hot.", {"It is **truly** hot.", "It is **indeed** hot."}),
+        ("hardly", "We drink a lot of tea. He hardly eats.", {"We drink a lot of tea."}),
+        ("softly", "We drink a lot of tea. She sings very softly here.", {"We drink a lot of tea."}),
+        ("poorly", "We drink a lot of tea. It is a poorly-made cup.", {"We drink a lot of tea."}),
+    ],
+)
+def test_only_an_adverb_of_no_weight_is_left_out(word: str, text: str, expected: set[str]) -> None:
+    """Names, nouns and adverbs that turn a sentence around are not, and no empty marks are left."""
+    arguments = {"forbidden_words": [word]}
+    assert {
+        edited("keywords:forbidden_words", arguments, text, seed) for seed in range(12)
+    } == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The whole town grew to about 1,250,000 people by the end of the year",
+        "The train to the harbour leaves every morning at 10:30 from the platform",
+        "She told all of us (at dinner, with tea) that he would leave the town.",
+        'My old friend then said "I like tea, milk and a piece of cake."',
+    ],
+)
+def test_a_sentence_is_not_cut_within_a_number_or_a_pair(text: str) -> None:
+    """A clause ends before white space, with every bracket and quotation mark closed."""
+    arguments = {"relation": LESS, "num_words": 10}
+    result = rewrite(prompt_with(("length_constraints:number_words", arguments)), text, seed=1)
+    assert result.response == text
+    assert "no sentence or clause ends before the limit" in result.unfixed[0]
+
+
+def test_the_end_of_a_sentence_is_cut_with_its_stop_kept() -> None:
+    """What follows a clause goes."""
+    arguments = {"relation": LESS, "num_words": 9}
+    text = "We sold 1,200 in the quarter, and it was our best result."
+    shorter = edited("length_constraints:number_words", arguments, text)
+    assert shorter == "We sold 1,200 in the quarter."
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("`x` We really flew to Rome.", "`x` We flew to Rome."), ("We flew to Italy now.", None)],
+)
+def test_an_exact_length_is_reached_by_adverbs(text: str, expected: str | None) -> None:
+    """Outside code, wherever that stands; a name is not taken for one."""
+    number = len((expected or text).split()) - (expected is None)
+    result = rewrite(prompt_with(("nano:exact_words", {"num_words": number})), text, seed=0)
+    assert result.response == (expected or text)
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("Tea.\n", '"Tea."\n'),
