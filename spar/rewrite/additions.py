@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
+from spar.rewrite.guards import addresses, overlaps
 from spar.rewrite.layout import lines, newline, outside_code
 from spar.rewrite.vocabulary import (
     LETTER_SENTENCES,
@@ -25,7 +26,14 @@ MOST_IN_SENTENCE = 4
 _PARAGRAPH = 60
 """Characters of a line of prose that a sentence can be added to."""
 _BLANKS = re.compile(
-    r"_{3,}|<(?!<)(?:[A-Za-z][a-z ]{2,24})>|\{[A-Za-z][\w ]{2,24}\}|\((?:your|insert|enter) [\w ]{2,24}\)",
+    r"(?<![\w*])_{3,}(?![\w*])|(?<!<)<(?:[a-z][a-z ]{2,24})>(?!>)|(?<![\w}\\^$#{])\{[a-z][\w ]{2,24}\}(?!\})"
+    r"|\((?:your|insert|enter) [\w ]{2,24}\)",
+    re.IGNORECASE,
+)
+"""Not a rule, a title's marks, or the arguments of a formula."""
+_TAG = re.compile(
+    r"<(?:br|hr|img|input|wbr|html|head|body|div|span|strong|em|center|small|big|sub|sup|pre|code|table|tbody|thead"
+    r"|tr|td|th|ul|ol|li|dl|dt|dd|del|ins|kbd|mark|details|summary|blockquote)\s*>",
     re.IGNORECASE,
 )
 _DETAILS = (
@@ -140,18 +148,43 @@ def _fill_in(names: Sequence[str], context: Context) -> str:
 def _details(text: str) -> list[tuple[int, int, str]]:
     """Places that a placeholder can be put in: start, end and name."""
     places: list[tuple[int, int, str]] = []
+    linked = [span for span in addresses(text) if _is_link(text, span)]
     for a, b in outside_code(text):
         for match in _BLANKS.finditer(text, a, b):
             inner = match.group().strip("_<>{}()").strip()
-            places.append((*match.span(), inner or "text"))
+            if not _is_markup(text, match):
+                places.append((*match.span(), inner or "text"))
         for name, pattern in _DETAILS:
             places += [(*match.span(), name) for match in pattern.finditer(text, a, b)]
     apart: list[tuple[int, int, str]] = []
     for place in sorted(places):
         inside = text.rfind("[", 0, place[0]) > text.rfind("]", 0, place[0])
-        if not inside and (not apart or place[0] >= apart[-1][1]):
+        if (
+            not inside
+            and not overlaps(place[:2], linked)
+            and (not apart or place[0] >= apart[-1][1])
+        ):
             apart.append(place)
     return apart
+
+
+def _is_markup(text: str, match: re.Match[str]) -> bool:
+    """Whether it looks like a blank and is a tag, or a rule between paragraphs."""
+    if match.group().startswith("<"):
+        name = match.group().strip("<> ")
+        return bool(_TAG.fullmatch(match.group())) or f"</{name}>".lower() in text.lower()
+    before, after = (
+        text[: match.start()].rpartition("\n")[2],
+        text[match.end() :].partition("\n")[0],
+    )
+    return match.group().startswith("_") and not before.strip() and not after.strip()
+
+
+def _is_link(text: str, span: tuple[int, int]) -> bool:
+    """Whether an address is where a link leads, rather than an e-mail address by itself."""
+    return (
+        "@" not in text[slice(*span)] or ":" in text[slice(*span)] or text[: span[0]].endswith("](")
+    )
 
 
 def _joined(words: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """Fixes of the case of letters: all lower, all upper, the number of words in capitals.
 
-Code is left as it is: a text whose code has letters of the other case cannot be fixed.
+Code and what follows the host of an address are left as they are: a text with letters of the other case there cannot be fixed.
 """
 
 from __future__ import annotations
@@ -9,7 +9,14 @@ import re
 from collections.abc import Callable, Iterator
 
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit
-from spar.rewrite.layout import code_spans, lines, map_outside_code, outside_code
+from spar.rewrite.guards import ADDRESS, addresses, overlaps, path_of
+from spar.rewrite.layout import (
+    code_spans,
+    finditer_outside_code,
+    lines,
+    map_outside_code,
+    outside_code,
+)
 from spar.rewrite.vocabulary import FUNCTION_WORDS
 
 _WORD = re.compile(r"[^\W\d_][\w'’-]*")
@@ -31,9 +38,15 @@ def _whole(text: str, change: Callable[[str], str], summary: str) -> Edit:
     changed = map_outside_code(text, change)
     if any(change(text[a:b]) != text[a:b] for a, b in code_spans(text)):
         raise CannotFix("that would change its code")
+    if any(change(part) != part for part in map(path_of, _addresses_of(text))):
+        raise CannotFix("that would change an address")
     if changed == text:
         raise CannotFix("the case is right, and the language is not taken for English")
     return Edit(changed, summary)
+
+
+def _addresses_of(text: str) -> list[str]:
+    return [match.group() for match in finditer_outside_code(ADDRESS, text)]
 
 
 def capital_words(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
@@ -44,7 +57,8 @@ def capital_words(text: str, arguments: Arguments, context: Context) -> Iterator
     if arguments.get("capital_relation") == "less than":
         yield from _fewer_capitals(text, capital, len(capital) - frequency + 1, context)
         return
-    free = [m for m in words if not m.group().isupper()]
+    kept = addresses(text)
+    free = [m for m in words if not m.group().isupper() and not overlaps(m.span(), kept)]
     context.rng.shuffle(free)
     # A word of more than three letters that says something reads as emphasis.
     content = sorted(free, key=lambda m: len(m.group()) <= 3 or m.group().lower() in FUNCTION_WORDS)
@@ -62,12 +76,13 @@ def _fewer_capitals(
     text: str, capital: list[re.Match[str]], surplus: int, context: Context
 ) -> Iterator[Edit]:
     starts = {line.sentences[i][0] for line in lines(text) for i in range(len(line.sentences))}
-    free = [m for m in capital if len(m.group()) > 1]
+    kept = addresses(text)
+    free = [m for m in capital if len(m.group()) > 1 and not overlaps(m.span(), kept)]
     context.rng.shuffle(free)
     # Long words are emphasis rather than names of three letters.
     free.sort(key=lambda m: len(m.group()) <= 4)
     if max(1, surplus) > len(free):
-        raise CannotFix("too many of its capital words have one letter")
+        raise CannotFix("too many of its capital words have one letter or stand in an address")
 
     def lowered(match: re.Match[str]) -> str:
         word = match.group()

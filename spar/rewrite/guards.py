@@ -7,7 +7,7 @@ import re
 from spar.rewrite.layout import Span
 
 ADDRESS = re.compile(
-    r"(?:\bhttps?://|\bmailto:|\bwww\.)[^\s<>\"”]+|(?<=\]\()[^\s()]+(?=\))|\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
+    r"(?:\bhttps?://|\bmailto:|\bwww\.)[^\s<>\"”]*[^\s<>\"”.,;:!?)\]*_'’]|(?<=\]\()[^\s()]+(?=\))|\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
     r"|\b[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|edu|gov|io|dev|be)\b(?:/[^\s<>()]*)?",
     re.IGNORECASE,
 )

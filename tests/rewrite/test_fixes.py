@@ -33,6 +33,19 @@ COMMAS = [
     ("A dark , cold room\n\n  x,y", "A dark cold room\n\n  x y"),
     ('He said, "No," and left.\r\n', 'He said "No" and left.\r\n'),
     ("日本語,“ok”,", "日本語 “ok”"),
+    ("Man braucht 1,5 Liter.", "Man braucht 1.5 Liter."),
+    ("Es kostet 1.234,56 Euro.", "Es kostet 1234.56 Euro."),
+    ("It is 0,125 or so.", "It is 0.125 or so."),
+    ("It costs 1,00,000 rupees.", "It costs 100000 rupees."),
+    ("We saw 123,456,789 stars.", "We saw 123456789 stars."),
+    ("Rooms 101,102,103 are free.", "Rooms 101; 102; 103 are free."),
+    ("The point (3,4) is here.", "The point (3; 4) is here."),
+    ("On May 5,2020 it rained.", "On May 5 2020 it rained."),
+    ("In summer, cats and dogs play.", "In summer cats and dogs play."),
+    ("However, in summer, cats and dogs play.", "However in summer cats and dogs play."),
+    ("My friend, who sings and dances, left.", "My friend who sings and dances left."),
+    ("On the big table stood tea, milk and jam.", "On the big table stood tea; milk and jam."),
+    ("See https://x.org, and go.", "See https://x.org and go."),
 ]
 
 
@@ -40,6 +53,13 @@ COMMAS = [
 def test_commas_go_without_a_trace(text: str, expected: str) -> None:
     """No double space, no broken number; the rest is as it was."""
     assert edited("punctuation:no_comma", {}, text) == expected
+
+
+@pytest.mark.parametrize("text", ["See https://x.org/a,b now.", "Take 3,7 from it."])
+def test_a_comma_that_may_mean_something_stays(text: str) -> None:
+    """In an address, and where a number may be one or two."""
+    result = rewrite(prompt_with(("punctuation:no_comma", {})), text, seed=0)
+    assert result.response == text
 
 
 def test_a_series_gets_another_separator_by_seed() -> None:
@@ -94,7 +114,11 @@ def test_a_forbidden_word_is_replaced_or_left_out(
         ("only", "I have only five.", {"I have just five.", "I have merely five."}),
         ("really", "It is **really** hot.", {"It is **truly** hot.", "It is **indeed** hot."}),
         ("hardly", "We drink a lot of tea. He hardly eats.", {"We drink a lot of tea."}),
-        ("softly", "We drink a lot of tea. She sings very softly here.", {"We drink a lot of tea."}),
+        (
+            "softly",
+            "We drink a lot of tea. She sings very softly here.",
+            {"We drink a lot of tea."},
+        ),
         ("poorly", "We drink a lot of tea. It is a poorly-made cup.", {"We drink a lot of tea."}),
     ],
 )
