@@ -35,10 +35,12 @@ _SERIES = re.compile(
 )
 _NO_ITEM = re.compile(
     r"(?:who|whom|which|whose|where|when|while|but|so|because|although|though|as|if|including|such|especially|even|not"
-    r"|then|yet)\b",
+    r"|then|yet|like|is|are|was|were|has|have|had|can|could|will|would|should|may|might|must|do|does|did)\b",
     re.IGNORECASE,
 )
 """What follows a comma that is none of a series."""
+_APPOSITION = re.compile(r"(?!.*\ban?\b.*,)[^,]+, an? [^,]+", re.IGNORECASE)
+"""What may be one thing, "Nemo, a bold and bright fish", or two."""
 _OPENING = re.compile(
     r"(?:(?:in|on|at|by|for|from|with|without|after|before|during|since|until|under|over|through|throughout|to|if|when"
     r"|whenever|while|as|because|although|though|unless|once|where|first|second|third|next|then|now|today|yesterday"
@@ -110,6 +112,8 @@ def _separated(match: re.Match[str], series: Callable[[re.Match[str]], str]) -> 
     written, text = match.group(), match.string
     if any(_NO_ITEM.match(item) for item in written.split(", ")[1:]):
         return written
+    if _APPOSITION.fullmatch(written):
+        return _with_semicolons(match)
     head = re.split(r"[.!?:;,\n]", text[: match.start()])[-1] + written.partition(",")[0]
     words = head.strip(" \t\"'“‘(*_#>-•")
     if not _OPENING.match(words):

@@ -45,6 +45,8 @@ COMMAS = [
     ("However, in summer, cats and dogs play.", "However in summer cats and dogs play."),
     ("My friend, who sings and dances, left.", "My friend who sings and dances left."),
     ("On the big table stood tea, milk and jam.", "On the big table stood tea; milk and jam."),
+    ("Songs, like it, are old and long.", "Songs like it are old and long."),
+    ("We saw Nemo, a bold and bright fish.", "We saw Nemo; a bold and bright fish."),
     ("See https://x.org, and go.", "See https://x.org and go."),
 ]
 
