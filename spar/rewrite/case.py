@@ -9,8 +9,9 @@ import re
 from collections.abc import Callable, Iterator
 
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit
-from spar.rewrite.guards import ADDRESS, addresses, overlaps, path_of
+from spar.rewrite.guards import addresses, overlaps, path_of
 from spar.rewrite.layout import (
+    ADDRESS,
     code_spans,
     finditer_outside_code,
     lines,

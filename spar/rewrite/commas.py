@@ -12,8 +12,7 @@ from functools import partial
 from itertools import pairwise
 
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit
-from spar.rewrite.guards import ADDRESS
-from spar.rewrite.layout import code_spans, finditer_outside_code, map_outside_code
+from spar.rewrite.layout import ADDRESS, code_spans, finditer_outside_code, map_outside_code
 
 _NUMBER = re.compile(r"(?<![\w.,])(?P<currency>[$€£]?)\d+(?:\.\d{3})*(?:,\d+)+(?![\d])")
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+|\d{1,2}(?:,\d{2})+,\d{3}")

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import re
 
-from spar.rewrite.layout import Span
+from spar.rewrite.layout import ADDRESS, Span
 
-ADDRESS = re.compile(
-    r"(?:\bhttps?://|\bmailto:|\bwww\.)[^\s<>\"”]*[^\s<>\"”.,;:!?)\]*_'’]|(?<=\]\()[^\s()]+(?=\))|\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
-    r"|\b[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|edu|gov|io|dev|be)\b(?:/[^\s<>()]*)?",
-    re.IGNORECASE,
-)
-"""A URL, the target of a link, or an e-mail address."""
 _PATH = re.compile(r"(?:[a-z]+://)?[^/?#]*(?P<path>.*)", re.IGNORECASE | re.DOTALL)
 _BRACKETS = (("(", ")"), ("[", "]"), ("{", "}"), ("“", "”"), ("«", "»"))
 _MARKS = ('"', "`", "**", "__", "~~")

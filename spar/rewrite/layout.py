@@ -27,15 +27,20 @@ _FORMULA = (
     r"\$\$.{1,2000}?\$\$|\\\[.{1,2000}?\\\]|\\begin\{(?P<env>\w+\*?)\}.{0,4000}?\\end\{(?P=env)\}"
 )
 _BLOCK_FORMULA = re.compile(_FORMULA, re.DOTALL)
+_ADDRESS = (
+    r"(?i:\b(?:https?|ftp|sftp|ssh|git|file)://|\bwww\.|\bmailto:)[^\s<>\"”]*[^\s<>.,;:!?'\"”’)\]}*_]"
+    r"|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
+    r"|(?<![\w.-])(?:[\w-]+\.)+(?i:com|org|net|edu|gov|io|dev|app|info|be)\b(?:/[^\s<>\"”]*[^\s<>.,;:!?'\"”’)\]}*_])?"
+)
+ADDRESS = re.compile(rf"{_ADDRESS}|(?<=\]\()[^\s()]+(?=\))")
+"""A URL, the target of a link, or an e-mail address."""
 _PROTECTED = re.compile(
     rf"(?s:{_FORMULA})"
     r"|\\\([^\n]{1,500}?\\\)|(?<![\\$\w])\$(?=[^\s$])[^$\n]*?(?<=[^\s\\$])\$(?![\d$])"  # formulas in a line
     r"|\\[A-Za-z]+(?:\{[^{}\n]*\})*"
     r"|<!--.{0,500}?-->|(?<!<)</?[A-Za-z][A-Za-z0-9-]*(?:[ \t][^<>\n]*)?/?>(?!>)"  # tags, but no title in <<>>
     r"|(?<=\])\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:[ \t]+\"[^\"\n]*\")?\)|^[ ]{0,3}\[[^\]\n]+\]:[ \t]*\S+"  # links
-    r"|(?i:\b(?:https?|ftp|sftp|ssh|git|file)://|\bwww\.|\bmailto:)[^\s<>]*[^\s<>.,;:!?'\")\]}*_]"
-    r"|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
-    r"|(?<![\w.-])(?:[\w-]+\.)+(?i:com|org|net|edu|gov|io|dev|app|info)\b(?:/[^\s<>]*[^\s<>.,;:!?'\")\]}*_])?",
+    rf"|{_ADDRESS}",
     re.MULTILINE,
 )
 _TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
