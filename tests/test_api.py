@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +244,44 @@ def test_plugins_that_break_their_contract(settings: dict[str, Any], words: str)
     """The message names the plug-in, what it returned and what was expected."""
     with pytest.raises(spar.SparError, match=words):
         spar.search("Say it.", **{"engine": "fake", "judge": lambda *_: False, **settings})
+
+
+NAN = float("nan")
+FINDING = spar.Finding(type="t", constraint="short", met=True, share=NAN)
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A judge object that judges every response alike."""
+
+    judgement: spar.Judgement
+
+    async def judge(
+        self, prompt: spar.Prompt, response: str, seeds: Any
+    ) -> tuple[spar.Judgement, spar.Usage]:
+        """As it was made."""
+        return self.judgement, spar.Usage()
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"probability": NAN}, "the probability nan"),
+        ({"probability": -1.0}, r"the probability -1\.0"),
+        ({"probabilities": (0.5, NAN)}, "a vote's probability nan"),
+        ({"findings": (FINDING,)}, "of 'short' the share nan"),
+    ],
+)
+@pytest.mark.parametrize("strategy", ["ab-mcts", "bfs"])
+def test_a_judgement_has_shares_that_strategies_can_go_by(
+    fields: dict[str, Any], words: str, strategy: str
+) -> None:
+    """A NaN is no score: refused in whatever form the judge was passed, before a strategy draws or sorts by it."""
+    judgement = spar.Judgement(verdicts=(False,), critique="c", **fields)
+    judges: list[Any] = [lambda prompt, response: judgement, Fixed(judgement)]
+    for judge in judges:
+        with pytest.raises(spar.UsageError, match=f"a judge returned {words}; expected a number"):
+            spar.search("Say it.", judge=judge, strategy=strategy, budget=4, engine="fake")
 
 
 BLANK = spar.Prompt(id="", messages=(spar.Message(role="user", content=" "),))

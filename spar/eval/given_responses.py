@@ -18,6 +18,7 @@ from typing import Any
 
 from spar.config import EvalConfig
 from spar.infer.decode import RootsProvider
+from spar.infer.reporting import judge_reporting
 from spar.infer.roles import AttemptFailed, Judge, Roles
 from spar.infer.seeds import derive
 from spar.plugins import JUDGES
@@ -98,7 +99,7 @@ async def _root(prompt: Prompt, judge: Judge, seed: int | None) -> Node:
     judgement: Judgement | None = None
     try:
         seeds = partial(derive, seed, prompt.id, response, "judge")
-        judgement, usage = await judge.judge(prompt, response, seeds)
+        judgement, usage = await judge_reporting(judge, prompt, response, seeds, None)
     except AttemptFailed as error:
         usage = error.usage
     return Node(

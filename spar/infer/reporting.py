@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol, runtime_checkable
 
+from spar.infer.plugin_results import require_shares
 from spar.infer.roles import Judge, Seeds
 from spar.types import Judgement, Prompt, Usage
 
@@ -26,7 +28,22 @@ class EarlyJudge(Judge, Protocol):
 async def judge_reporting(
     judge: Judge, prompt: Prompt, response: str, seeds: Seeds, report: Report | None
 ) -> tuple[Judgement, Usage]:
-    """Judge a response; a judge that can say early what to expect does so, where `report` is given."""
+    """Judge a response; a judge that can say early what to expect does so, where `report` is given.
+
+    Raises
+    ------
+    UsageError
+        What the judge returned or reported is no judgement that a search can go by.
+    """
     if report is not None and isinstance(judge, EarlyJudge):
-        return await judge.judge_early(prompt, response, seeds, report)
-    return await judge.judge(prompt, response, seeds)
+        judged = await judge.judge_early(prompt, response, seeds, partial(_report, report))
+    else:
+        judged = await judge.judge(prompt, response, seeds)
+    require_shares(judged[0])
+    return judged
+
+
+def _report(report: Report, judgement: Judgement | None) -> None:
+    if judgement is not None:
+        require_shares(judgement)
+    report(judgement)

@@ -15,6 +15,7 @@ from spar.errors import PromptTooLong
 from spar.findings import critique, finding_lines
 from spar.infer.engine import Sampling
 from spar.infer.engines.stops import find_stop
+from spar.infer.reporting import judge_reporting
 from spar.infer.roles import (
     Actor,
     ActorProtocol,
@@ -173,7 +174,7 @@ class FormatJudge:
         if not finding.met:
             text = critique([finding])
             return Judgement(verdicts=(), critique=text, findings=(finding,)), Usage()
-        judgement, usage = await self.judging.judge(prompt, response, seeds)
+        judgement, usage = await judge_reporting(self.judging, prompt, response, seeds, None)
         text = "\n".join([*finding_lines([finding]), "", judgement.critique])
         findings = (finding, *judgement.findings)
         return judgement.model_copy(update={"critique": text, "findings": findings}), usage

@@ -20,7 +20,8 @@ from spar.infer.judges import (
     VerifierJudge,
     VotesJudge,
 )
-from spar.infer.roles import AttemptFailed
+from spar.infer.reporting import Report, judge_reporting
+from spar.infer.roles import AttemptFailed, Seeds
 from spar.infer.verdict_probability import verdict_probability
 from spar.infer.votes import (
     POSTERIOR,
@@ -447,3 +448,23 @@ async def test_without_probabilities_votes_count(asked: bool) -> None:
     assert judgement.probabilities == ()
     assert "probabilities" not in judgement.model_dump_json()
     assert [request.sampling.top_logprobs for request in engine.requests] == [20 * asked] * 3
+
+
+async def test_what_a_judge_reports_early_is_held_against_the_same_contract() -> None:
+    """A search that looks ahead goes by it, as by what is returned in the end."""
+
+    class Early:
+        async def judge(
+            self, prompt: Prompt, response: str, seeds: Seeds
+        ) -> tuple[Judgement, Usage]:
+            raise NotImplementedError
+
+        async def judge_early(
+            self, prompt: Prompt, response: str, seeds: Seeds, report: Report
+        ) -> tuple[Judgement, Usage]:
+            report(None)
+            report(Judgement(verdicts=(False,), critique="c", probability=math.nan))
+            return Judgement(verdicts=(False,), critique="c"), Usage()
+
+    with pytest.raises(UsageError, match="a judge returned the probability nan"):
+        await judge_reporting(Early(), make_prompt(), "r", lambda number: number, lambda _: None)
