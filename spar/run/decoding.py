@@ -301,6 +301,6 @@ def _prompt(value: PromptLike, number: int) -> Prompt:
             f"{where} is a {type(value).__name__}; expected a text, a row such as "
             '{"prompt": ...} or {"messages": [...]}, or a spar.Prompt'
         )
-    check_json(value.meta, where)
     not_blank(value.messages, where)
-    return value
+    # As a resumed run reads it from the disk, where every key is a text: that has the same digest.
+    return value.model_copy(update={"meta": check_json(value.meta, where)})

@@ -159,6 +159,17 @@ def test_objects_are_checked_like_rows(tmp_path: Path) -> None:
             spar.decode([prompt], **options)
 
 
+@pytest.mark.parametrize("meta", [{"k": {2: 1, 10: 2}}, {"k": {2: 1, "a": (2,)}}])
+def test_keys_that_are_numbers_are_those_that_the_run_stores(
+    tmp_path: Path, meta: dict[str, Any]
+) -> None:
+    """JSON makes texts of them: sorted as numbers, or not at all beside texts, the prompt would be another on resuming."""
+    prompt = spar.Prompt(id="n", messages=(spar.Message(role="user", content="n"),), meta=meta)
+    for _ in range(2):
+        (tree,) = spar.decode([prompt], engine="fake", budget=1, votes=1, out=tmp_path / "run")
+        assert tree.prompt.meta == json.loads(json.dumps(meta))
+
+
 def test_trees_without_an_answer_are_searched_again_on_request(tmp_path: Path) -> None:
     """They are counted and named on resuming; with `redo`, they are searched once more and replaced."""
     run(tmp_path, ["a", "b"])
