@@ -7,6 +7,7 @@ children that exist and were judged.
 from __future__ import annotations
 
 import math
+import operator
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -41,7 +42,14 @@ class Expand:
     """What the strategy computed for this choice (arm, visits, posterior); stored in the record of each child."""
 
     def __post_init__(self) -> None:
-        """Raise `UsageError` for statistics that the record cannot hold."""
+        """Raise `UsageError` for ids and numbers that are none, and for statistics that the record cannot hold."""
+        for name in ("parent", "n", "second_parent"):
+            if type(value := getattr(self, name)) is not int and (value is not None or name == "n"):
+                object.__setattr__(self, name, _integer(name, value))
+        if self.n < 0:
+            raise UsageError(
+                f"n of an Expand is {self.n}; expected how many children to make, or 0"
+            )
         for name, value in self.statistics.items():
             if not isinstance(value, bool | int | float | str) or (
                 isinstance(value, float) and not math.isfinite(value)
@@ -49,6 +57,16 @@ class Expand:
                 raise UsageError(
                     f"statistic {name!r} of an Expand is {value!r}; expected a finite number, a text, true or false"
                 )
+
+
+def _integer(name: str, value: Any) -> int:
+    """An id or a number as Python's own type, of NumPy's too, which no record holds."""
+    try:
+        return int(operator.index(value))
+    except TypeError:
+        expected = "a whole number" if name == "n" else "the id of a node, such as node.id, or None"
+        received = "a Node" if isinstance(value, Node) else repr(value)
+        raise UsageError(f"{name} of an Expand is {received}; expected {expected}") from None
 
 
 Plan = Generator[Sequence[Expand], tuple[Node, ...], None]

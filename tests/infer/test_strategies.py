@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -447,3 +448,27 @@ def test_statistics_that_no_record_holds_are_refused(value: object) -> None:
     """A list, nothing, or a number that is none would not come back from the file."""
     with pytest.raises(UsageError, match="statistic 'x' of an Expand is"):
         Expand(None, 1, statistics={"x": value})  # type: ignore[dict-item]  # the mistake
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((None, -10), "n of an Expand is -10"),
+        ((None, 2.0), r"n of an Expand is 2\.0; expected a whole number"),
+        ((None, None), "n of an Expand is None"),
+        ((make_root(), 1), r"parent of an Expand is a Node; .* such as node\.id"),
+        ((0, 1, True, "1"), "second_parent of an Expand is '1'"),
+    ],
+)
+def test_ids_and_numbers_that_are_none_are_refused(arguments: tuple[Any, ...], words: str) -> None:
+    """Fewer than no children would add to the budget; a node is not its id."""
+    with pytest.raises(UsageError, match=words):
+        Expand(*arguments)
+
+
+def test_numbers_of_numpy_are_taken() -> None:
+    """A strategy that draws with NumPy is given its integers, which the record of a node does not take."""
+    numpy = pytest.importorskip("numpy")
+    expand = Expand(numpy.int64(3), numpy.int32(2), second_parent=numpy.int64(0))
+    assert expand == Expand(3, 2, second_parent=0)
+    assert {type(expand.parent), type(expand.n), type(expand.second_parent)} == {int}
