@@ -126,7 +126,8 @@ class _Search:
         self.prompt, self.roles, self.settings = prompt, roles, settings
         self.nodes, self.on_node = nodes, on_node
         self.faults: list[Fault] = []
-        self._num_roots = len(nodes)
+        self._is_solved = any(self._passes(node.judgement) for node in nodes)
+        self._usage = Usage()  # of all but given roots
         known = {node.response: node.judgement for node in nodes if node.judgement}
         self._work = Work(prompt, roles, settings.seed, known)
         self._start = time.monotonic()
@@ -147,7 +148,7 @@ class _Search:
 
     async def follow(self, plan: Plan) -> Stop:
         """Run the plan's waves until a node passes, the budget binds, or nothing is remaining to try."""
-        if self._solved():
+        if self._is_solved:
             return "solved"
         try:
             wave, num_skipped = next(plan), 0
@@ -159,7 +160,7 @@ class _Search:
                     break
                 num_skipped = num_skipped + 1 if skip else 0
                 children = await self._run_as_far(clipped)
-                if self._solved():
+                if self._is_solved:
                     return "solved"
                 if self._early is not None:
                     self._early.sent.append(children)
@@ -174,7 +175,7 @@ class _Search:
         while True:
             spent = self._spent + sum(expand.n for expand in clipped)
             children += await self._run_wave(clipped)
-            stopped = self.settings.stop_rule == "first" and self._solved()
+            stopped = self.settings.stop_rule == "first" and self._is_solved
             if self._spent == spent or stopped:
                 return children
             self._bound = False
@@ -213,9 +214,6 @@ class _Search:
         if self._early is not None:
             await self._early.aclose()
         await cancel(self._work.judging.values())
-
-    def _solved(self) -> bool:
-        return any(self._passes(node.judgement) for node in self.nodes)
 
     def _passes(self, judgement: Judgement | None) -> bool:
         return judgement is not None and judgement.passed(self.settings.threshold)
@@ -262,10 +260,7 @@ class _Search:
                 )
 
     def _capped(self) -> bool:
-        budget, usage = self.settings.budget, Usage()
-        items: tuple[Node | Fault, ...] = (*self.nodes[self._num_roots :], *self.faults)
-        for item in items:
-            usage += item.usage
+        budget, usage = self.settings.budget, self._usage
         return (
             usage.calls >= (budget.calls or math.inf)
             or usage.completion_tokens >= (budget.tokens or math.inf)
@@ -340,6 +335,7 @@ class _Search:
             votes = failed if fault.stage == "judge" else Usage()
             update = {"usage": failed + spent, "judge_usage": votes}
             self.faults.append(fault.model_copy(update=update))
+            self._usage += self.faults[-1].usage
             if not keep_draft:
                 return None
         assert generation is not None
@@ -348,6 +344,8 @@ class _Search:
             len(self.nodes), generation, outcome.judgement, judge_usage=judge_usage
         )
         self.nodes.append(node)
+        self._usage += node.usage
+        self._is_solved = self._is_solved or self._passes(node.judgement)
         if self.on_node is not None:
             self.on_node(node)
         return None if fault is not None else node

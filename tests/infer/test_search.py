@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -147,6 +148,33 @@ async def test_caps_are_tested_before_each_wave(budget: Budget, num_nodes: int) 
     settings = make_settings("iterative", budget=budget)
     tree = await run_search(make_prompt(), real_roles(engine), settings)
     assert (len(tree.nodes), tree.stop) == (num_nodes, "budget")
+
+
+async def test_a_wave_costs_the_same_however_many_nodes_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was spent and whether a node passes is remembered: twice as many waves add up and compare twice as often."""
+    counts: Counter[str] = Counter()
+    add, passed = Usage.__add__, Judgement.passed
+
+    def counted_add(one: Usage, other: Usage) -> Usage:
+        counts["add"] += 1
+        return add(one, other)
+
+    def counted_passed(judgement: Judgement, gate: float) -> bool:
+        counts["passed"] += 1
+        return passed(judgement, gate)
+
+    monkeypatch.setattr(Usage, "__add__", counted_add)
+    monkeypatch.setattr(Judgement, "passed", counted_passed)
+    totals = []
+    for responses in (20, 40):
+        counts.clear()
+        settings = make_settings("iterative", budget=Budget(responses, calls=10**6))
+        tree = await run_search(make_prompt(), TableRoles().roles, settings, roots=[make_root()])
+        assert len(tree.nodes) == 1 + responses
+        totals.append(counts.total())
+    assert totals[1] < 2.5 * totals[0]
 
 
 async def test_a_given_root_is_free_of_every_cap() -> None:
