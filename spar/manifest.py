@@ -28,6 +28,8 @@ START_OVER = "\nstart over with --overwrite, or choose another --out"
 """End of the message of `refuse_changes`; a command without these flags puts its own words there."""
 SHOWN_CHARACTERS = 200
 """Length at which values in a configuration diff are cut."""
+_PARTIAL = '"functools:partial'
+"""How the JSON of every `functools.partial` began in runs of earlier versions."""
 
 
 class Manifest(Record):
@@ -104,8 +106,8 @@ def refuse_changes(stored: Manifest, current: Manifest, directory: Path) -> None
         _leaves(_without({**manifest.config, "templates": manifest.templates}, free))
         for manifest in (stored, current)
     )
-    for setting in stored.objects.keys() & old.keys() & new.keys():
-        if _numbered(old[setting], new[setting]):
+    for setting in old.keys() & new.keys():
+        if _renamed(old[setting], new[setting], is_described=setting in stored.objects):
             old[setting] = new[setting]
     lines = [
         f"  {key}: {_shown(key, old)} -> {_shown(key, new)}"
@@ -152,8 +154,15 @@ def _leaves(config: Mapping[str, Any], above: str = "") -> dict[str, str]:
     return leaves
 
 
-def _numbered(old: str, new: str) -> bool:
-    """Whether the JSON of an object's name is the new one with a number, which earlier versions stored; its parameters count."""
+def _renamed(old: str, new: str, *, is_described: bool) -> bool:
+    """Whether the JSON of an object's name is what earlier versions stored for the new one; its parameters count.
+
+    With a number, or of every `functools.partial` the name of that class.
+    """
+    if old.startswith(_PARTIAL):
+        return is_described or ":partial(" in new
+    if not is_described:
+        return False
     name, _, number = json.loads(old).partition("#")
     return number.isdigit() and f'"{name}"' == new
 

@@ -22,12 +22,18 @@ _ABSENT = object()
 
 
 def path_of(target: object) -> str:
-    """The module and name where an object is defined, or the function that a spec is made of."""
-    inner = [getattr(target, name) for name in ("plan", "open", "make") if hasattr(target, name)]
-    owner = next((part for part in (target, *inner) if hasattr(part, "__qualname__")), type(target))
+    """The module and name where an object is defined, or the function that a spec or a `functools.partial` is made of."""
+    owner: Any = target
+    form = "{}"
+    if isinstance(target, functools.partial) and not hasattr(target, "__qualname__"):
+        # Not the function's own name, under which it may be passed as well.
+        owner, form = target.func, "partial({})"
+    if not hasattr(owner, "__qualname__"):
+        inner = [getattr(owner, name) for name in ("plan", "open", "make") if hasattr(owner, name)]
+        owner = next((part for part in inner if hasattr(part, "__qualname__")), type(owner))
     module = sys.modules.get(owner.__module__)
     names = [name for name, value in vars(module).items() if value is target] if module else []
-    return f"{owner.__module__}:{names[0] if names else owner.__qualname__}"
+    return f"{owner.__module__}:{names[0] if names else form.format(owner.__qualname__)}"
 
 
 def is_same(one: object, other: object) -> bool:
@@ -56,7 +62,11 @@ def has_plain_parameters(target: object) -> bool:
     """Whether `plain_parameters` has all that an object holds, so that it tells objects of the class apart."""
     if inspect.ismethod(target):
         return has_plain_parameters(target.__self__)
-    if isinstance(target, functools.partial | type) or inspect.isroutine(target):
+    if isinstance(target, functools.partial):
+        num_arguments = len(target.args) + len(target.keywords)
+        named = inspect.isfunction(target.func) and "<" not in target.func.__qualname__
+        return named and len(plain_parameters(target)) == num_arguments
+    if isinstance(target, type) or inspect.isroutine(target):
         return False
     arguments = _arguments(target)
     if arguments is None or len(plain_parameters(target)) != len(arguments):

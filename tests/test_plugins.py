@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from threading import Event, Thread
@@ -132,3 +133,59 @@ def test_objects_that_a_record_cannot_tell_apart_resume_no_run_of_each_other(
         spar.decode(["a"], judge=first, out=tmp_path / str(number), **options)
         with pytest.raises(ConfigChanged, match="judge: "):
             spar.decode(["a"], judge=second, out=tmp_path / str(number), **options)
+
+
+def strict(prompt: spar.Prompt, response: str, least: Any) -> bool:
+    """Passes nothing."""
+    return False
+
+
+def lax(prompt: spar.Prompt, response: str, least: Any) -> bool:
+    """Passes all."""
+    return True
+
+
+def test_a_partial_is_known_by_its_function_and_arguments(tmp_path: Path) -> None:
+    """The same one made again resumes its run; one of another function or with other arguments does not."""
+    options: dict[str, Any] = {"engine": "fake", "budget": 1, "out": tmp_path}
+    for _ in range(2):
+        (tree,) = spar.decode(["a"], judge=partial(strict, least=3), **options)
+        assert not tree.solved
+    assert JUDGES.recorded_name(JUDGES.name_of(partial(strict, least=3))).endswith(
+        "partial(strict)"
+    )
+    with pytest.raises(ConfigChanged, match=r"judge: .*partial\(strict\)\" -> .*partial\(lax\)"):
+        spar.decode(["a"], judge=partial(lax, least=3), **options)
+    with pytest.raises(ConfigChanged, match="least of the judge object: 3 -> 4"):
+        spar.decode(["a"], judge=partial(strict, least=4), **options)
+    with pytest.raises(ConfigChanged, match=r"judge: .*partial\(strict\)"):
+        spar.decode(["a"], judge=strict, **options)
+
+
+def test_partials_whose_arguments_no_record_holds_are_told_apart_in_a_process(
+    tmp_path: Path,
+) -> None:
+    """Nothing says whether two objects, or functions without a name, are the same in another process."""
+    for first, second in (
+        (partial(strict, least=object()), partial(strict, least=object())),
+        (partial(lambda *_: True), partial(lambda *_: False)),
+    ):
+        options: dict[str, Any] = {"engine": "fake", "budget": 1, "out": tmp_path / str(id(first))}
+        spar.decode(["a"], judge=first, **options)
+        assert len(spar.decode(["a"], judge=first, **options)) == 1
+        with pytest.raises(ConfigChanged, match="judge: "):
+            spar.decode(["a"], judge=second, **options)
+
+
+@pytest.mark.parametrize("least", [3, object()])
+def test_a_partials_run_by_an_earlier_version_is_resumed(tmp_path: Path, least: Any) -> None:
+    """Which stored the name of the class `functools.partial`, whatever the function was."""
+    options: dict[str, Any] = {"engine": "fake", "budget": 1, "out": tmp_path}
+    judge = partial(strict, least=least)
+    spar.decode(["a"], judge=judge, **options)
+    path = tmp_path / "run.json"
+    name = JUDGES.recorded_name(JUDGES.name_of(judge))
+    path.write_text(path.read_text().replace(f'"{name}"', '"functools:partial"'))
+    assert len(spar.decode(["a"], judge=judge, **options)) == 1
+    with pytest.raises(ConfigChanged, match=r"judge: \"functools:partial|of the judge object"):
+        spar.decode(["a"], judge=strict, **options)
