@@ -16,9 +16,11 @@ import inspect
 import math
 import sys
 from collections.abc import Iterator, Mapping
+from types import CellType, FunctionType
 from typing import Any
 
 _ABSENT = object()
+_CONSTANTS = (bool, int, float, complex, str, bytes)
 
 
 def path_of(target: object) -> str:
@@ -36,9 +38,50 @@ def path_of(target: object) -> str:
     return f"{owner.__module__}:{names[0] if names else form.format(owner.__qualname__)}"
 
 
-def is_same(one: object, other: object) -> bool:
-    """Whether two objects are one; each look-up of a bound method makes another object."""
-    return one is other or (inspect.ismethod(one) and one == other)
+def is_same(one: object, other: object, above: frozenset[tuple[int, int]] = frozenset()) -> bool:
+    """Whether two objects are one, or do the same: functions that one piece of code made twice, with the same values.
+
+    Each look-up of a bound method makes another object, too. Values that can change are the same only if they are one
+    object: two lists that are equal now may be what two functions collect.
+
+    Parameters
+    ----------
+    above:
+        Pairs that are being compared: a function may hold itself.
+    """
+    if one is other or (id(one), id(other)) in above:
+        return True
+    if type(one) is not type(other):
+        return False
+    if inspect.ismethod(one) or isinstance(one, _CONSTANTS):
+        return one == other
+    above |= {(id(one), id(other))}
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return len(one) == len(other) and all(
+            is_same(mine, its, above) for mine, its in zip(one, other, strict=True)
+        )
+    if inspect.isfunction(one) and inspect.isfunction(other):
+        same_code = one.__code__ is other.__code__ and one.__globals__ is other.__globals__
+        return same_code and is_same(_values(one), _values(other), above)
+    if isinstance(one, functools.partial) and isinstance(other, functools.partial):
+        return is_same(_values(one), _values(other), above)
+    return False
+
+
+def _values(target: FunctionType | functools.partial[Any]) -> tuple[Any, ...]:
+    """All that tells a function, or a partial, from another of the same code."""
+    if isinstance(target, functools.partial):
+        return target.func, target.args, *sorted(target.keywords.items())
+    cells = tuple(map(_content, target.__closure__ or ()))
+    named = sorted((target.__kwdefaults__ or {}).items())
+    return cells, target.__defaults__, *named
+
+
+def _content(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # a variable without a value yet
+        return _ABSENT
 
 
 def plain_parameters(target: object) -> dict[str, Any]:

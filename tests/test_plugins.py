@@ -189,3 +189,41 @@ def test_a_partials_run_by_an_earlier_version_is_resumed(tmp_path: Path, least: 
     assert len(spar.decode(["a"], judge=judge, **options)) == 1
     with pytest.raises(ConfigChanged, match=r"judge: \"functools:partial|of the judge object"):
         spar.decode(["a"], judge=strict, **options)
+
+
+def judges_of(share: Any, default: Any = 0.5) -> list[Any]:
+    """Judges that are written where they are passed: a lambda, a function, one that holds itself, a partial."""
+
+    def nested(prompt: spar.Prompt, response: str, *, least: Any = default) -> float:
+        return 0.0 if response == least else float(bool(share))
+
+    def recursive(prompt: spar.Prompt, response: str, again: bool = False) -> float:
+        return float(bool(share)) if again else recursive(prompt, response, True)
+
+    return [
+        lambda prompt, response, least=default: float(bool(share)),
+        nested,
+        recursive,
+        partial(nested, least=share),
+    ]
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_judge_that_the_same_code_makes_again_resumes_its_run(
+    tmp_path: Path, number: int
+) -> None:
+    """As where a function that decodes is called twice; with another value in it, it is another judge."""
+    options: dict[str, Any] = {"engine": "fake", "budget": 1, "out": tmp_path}
+    for _ in range(2):
+        assert len(spar.decode(["a"], judge=judges_of(("x", 3))[number], **options)) == 1
+    with pytest.raises(ConfigChanged, match="judge: "):
+        spar.decode(["a"], judge=judges_of(("x", 3.0))[number], **options)
+
+
+def test_judges_that_collect_are_kept_apart() -> None:
+    """Lists that are equal when the judges are passed are not one list; nor are defaults that differ one default."""
+    for one, other in (
+        *zip(judges_of([]), judges_of([]), strict=True),
+        *zip(judges_of(1, 0.5)[:2], judges_of(1, 0.6)[:2], strict=True),
+    ):
+        assert JUDGES.name_of(one) != JUDGES.name_of(other)
