@@ -14,9 +14,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -47,7 +47,7 @@ from spar.run.resolve import models, required_roles, resolve_config, shown_model
 from spar.run.resume import PromptSource, load_summary
 from spar.run.session import Run
 from spar.store import RunStore
-from spar.types import Prompt, SearchTree
+from spar.types import Prompt, Role, SearchTree
 
 CLOSE_SECONDS = 30.0
 """An engine that takes longer to close is left to the end of the process."""
@@ -265,21 +265,21 @@ class Session(Generic[C]):
     def _open(self, changes: dict[str, Any], listener: Listener) -> PreparedSearch:
         # A search that was cancelled may still be loading: the next one waits and finds its model.
         with self._loading:
-            try:
-                return self._open_roles(changes, listener)
-            except SparError:
-                raise
-            except Exception as error:  # whatever a model's library raises becomes one line
-                reason = " ".join(str(error).split())
-                raise EngineError(
-                    f"the model cannot be loaded: {type(error).__name__}: {reason}"
-                ) from error
+            if self._closed:
+                raise EngineError("the session is closed")
+            config = self.config.changed(changes)
+            roles = required_roles(config)
+            with _of_models():
+                config, engines = self._load(config, roles, listener)
+            manifest = make_manifest(config)
+            self._manifests[manifest.digest] = manifest
+            settings = search_settings(config, manifest.digest)
+            opened = open_roles(config, engines)
+            return PreparedSearch(config, opened, settings, manifest, engines.room)
 
-    def _open_roles(self, changes: dict[str, Any], listener: Listener) -> PreparedSearch:
-        if self._closed:
-            raise EngineError("the session is closed")
-        config = self.config.changed(changes)
-        roles = required_roles(config)
+    def _load(
+        self, config: DecodeConfig, roles: Sequence[Role], listener: Listener
+    ) -> tuple[DecodeConfig, Engines]:
         config = resolve_config(config, listener.note, interactive=self._interactive, roles=roles)
         check_fit(config, roles, self._pool.engines)
         shares = memory_shares(config, roles)
@@ -289,10 +289,9 @@ class Session(Generic[C]):
         self._engines = engines
         if set(engines.needed.values()) - set(engines.engines):
             listener.note(engines.opening_note)
-        manifest = make_manifest(config)
-        self._manifests[manifest.digest] = manifest
-        settings = search_settings(config, manifest.digest)
-        return PreparedSearch(config, open_roles(config, engines), settings, manifest, engines.room)
+        for role in roles:
+            engines.get(role)
+        return config, engines
 
     def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         with self._starting:  # callers in several threads share one loop
@@ -318,6 +317,19 @@ class Session(Generic[C]):
         except BaseException:  # Ctrl-C: end what is running before the caller goes on
             future.cancel()
             raise
+
+
+@contextmanager
+def _of_models() -> Iterator[None]:
+    """Make one line of whatever a model's library raises; a judge's own exceptions are not the model's."""
+    try:
+        yield
+    except SparError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        words = f"the model cannot be loaded: {type(error).__name__}: {reason}"
+        raise EngineError(words) from error
 
 
 _OPEN: weakref.WeakSet[Session[Any]] = weakref.WeakSet()

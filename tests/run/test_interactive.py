@@ -66,6 +66,24 @@ def test_a_session_refuses_a_total_budget_which_only_runs_have() -> None:
         assert session.search("x", total_budget=None).nodes
 
 
+def test_a_judge_that_cannot_be_made_is_not_a_model_that_cannot_be_loaded() -> None:
+    """What its own code raises leaves the session as it was raised."""
+
+    class Unready:
+        """Raises when it is made."""
+
+        def __init__(self, settings: object) -> None:
+            raise KeyError("RUBRIC")
+
+        async def judge(self, prompt: Prompt, response: str, seeds: object) -> None:
+            """Never called."""
+
+    with Session(load_decode("nano", {"engine": "fake", "budget": 1})) as session:
+        with pytest.raises(KeyError, match="RUBRIC"):
+            session.search("Say so.", judge=Unready)
+        assert session.search("Say so.").nodes
+
+
 @pytest.mark.parametrize(
     "changes", [{"dtype": "bf16"}, {"device": "cpu", "timeout": 5.0}, {"api_key_env": "MY_KEY"}]
 )

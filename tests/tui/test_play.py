@@ -894,7 +894,7 @@ async def test_a_model_that_cannot_be_loaded(
     def breaks(*_: object) -> None:
         raise RuntimeError("CUDA\nis gone")
 
-    monkeypatch.setattr("spar.run.interactive.open_roles", breaks)
+    monkeypatch.setattr("spar.run.interactive.Engines.get", breaks)
     with (
         SessionPlay(load_decode("nano", {"engine": "fake"}), tmp_path) as play,
         pytest.raises(EngineError, match="cannot be loaded: RuntimeError: CUDA is gone"),
