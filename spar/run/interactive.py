@@ -267,10 +267,10 @@ class Session(Generic[C]):
         with self._loading:
             if self._closed:
                 raise EngineError("the session is closed")
-            config = self.config.changed(changes)
-            roles = required_roles(config)
+            changed = self.config.changed(changes)
+            roles = required_roles(changed)
             with _of_models():
-                config, engines = self._load(config, roles, listener)
+                config, engines = self._load(changed, roles, listener)
             manifest = make_manifest(config)
             self._manifests[manifest.digest] = manifest
             settings = search_settings(config, manifest.digest)
