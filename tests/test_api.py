@@ -284,6 +284,83 @@ def test_a_judgement_has_shares_that_strategies_can_go_by(
             spar.search("Say it.", judge=judge, strategy=strategy, budget=4, engine="fake")
 
 
+class Plain:
+    """A judge and a refiner whose methods are not async."""
+
+    def judge(self, prompt: spar.Prompt, response: str, seeds: Any) -> Any:
+        """At once."""
+        return spar.Judgement(verdicts=(False,), critique="c"), spar.Usage()
+
+    def refine(self, prompt: spar.Prompt, parent: spar.Node, seeds: Any) -> Any:
+        """At once."""
+        return "Better."
+
+
+@dataclass(frozen=True)
+class Returning:
+    """A judge and a refiner whose methods return what it was made with."""
+
+    value: Any
+
+    async def judge(self, prompt: spar.Prompt, response: str, seeds: Any) -> Any:
+        """As it was made."""
+        return self.value
+
+    async def refine(self, prompt: spar.Prompt, parent: spar.Node, seeds: Any) -> Any:
+        """As it was made."""
+        return self.value
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"judge": Plain()}, "the judge Plain has a method that is not async: it returned .*Judg"),
+        ({"refiner": Plain()}, "the refiner Plain has a method that is not async.* 'Better.'"),
+        (
+            {"judge": Returning(spar.Judgement(verdicts=(True,), critique="c"))},
+            r"the judge Returning returned Judgement.*; expected \(spar.Judgement, spar.Usage\)",
+        ),
+        ({"judge": Returning((True, spar.Usage()))}, "the judge Returning returned .True, Usage"),
+        ({"judge": Returning(None)}, "the judge Returning returned None"),
+        (
+            {"refiner": Returning("Better.")},
+            "the refiner Returning returned 'Better.'; expected a spar.Generation; a plain function",
+        ),
+        (
+            {"refiner": Returning(spar.Generation("Better.", None, None, None))},  # type: ignore[arg-type]
+            "the refiner Returning returned a spar.Generation whose usage is None; expected a spar.U",
+        ),
+        (
+            {"refiner": lambda *_: spar.Generation(b"a", None, spar.Usage(), None)},  # type: ignore[arg-type]
+            "the refiner .*lambda.* returned a spar.Generation whose response is b'a'",
+        ),
+    ],
+)
+def test_objects_that_break_their_protocol(settings: dict[str, Any], words: str) -> None:
+    """Named by their class, with what they returned and what was expected."""
+    with pytest.raises(spar.UsageError, match=words):
+        spar.search("Say it.", **{"engine": "fake", "judge": lambda *_: False, **settings})
+
+
+async def cancelled(*_: object) -> bool:
+    """What a library does that cancels a task of its own and lets the caller hear of it."""
+    task = asyncio.ensure_future(asyncio.sleep(60))
+    asyncio.get_running_loop().call_soon(task.cancel)
+    await task
+    return True
+
+
+@pytest.mark.parametrize("role", ["judge", "refiner"])
+def test_a_cancellation_that_a_plugin_lets_out_is_named(tmp_path: Path, role: str) -> None:
+    """It ended the whole run with an empty message; the run is stopped as by an engine that fails, and can be resumed."""
+    settings: dict[str, Any] = {"engine": "fake", "judge": lambda *_: False, role: cancelled}
+    words = f"the {role} cancelled was cancelled, and not by spar"
+    with pytest.raises(spar.EngineError, match=words):
+        spar.search("Say it.", **settings)
+    with pytest.raises(spar.SparError, match=f"{words}.*rerun the command to resume"):
+        spar.decode(["a", "b"], out=tmp_path / "run", **settings)
+
+
 BLANK = spar.Prompt(id="", messages=(spar.Message(role="user", content=" "),))
 
 

@@ -2,10 +2,105 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import inspect
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
-from spar.errors import UsageError
-from spar.types import Judgement
+from spar.errors import EngineError, UsageError
+from spar.infer.roles import Generation
+from spar.types import Judgement, Usage
+
+_SHOWN_CHARACTERS = 200
+_FIELDS = {
+    "response": "a text",
+    "reflection": "a text or None",
+    "usage": "a spar.Usage, spar.Usage() where no model was called",
+}
+
+
+async def judged_by(judge: object, returned: Awaitable[Any]) -> tuple[Judgement, Usage]:
+    """What the method of a judge returned, once it is there.
+
+    Raises
+    ------
+    UsageError
+        It is no judgement with its usage, or one that a search cannot go by.
+    """
+    result = await _awaited("judge", judge, returned)
+    pair = result if isinstance(result, tuple | list) and len(result) == 2 else (result, None)
+    judgement, usage = pair
+    if not isinstance(judgement, Judgement) or not isinstance(usage, Usage):
+        raise UsageError(
+            f"the judge {_name(judge)} returned {_shown(result)}; expected (spar.Judgement, spar.Usage), the second "
+            "spar.Usage() where no model was called; a plain function may return a bool or a score"
+        )
+    require_shares(judgement)
+    return judgement, usage
+
+
+async def written_by(role: str, writer: object, returned: Awaitable[Any]) -> Generation:
+    """What the method of an actor or a refiner returned, once it is there.
+
+    Raises
+    ------
+    UsageError
+        It is no generation.
+    """
+    result = await _awaited(role, writer, returned)
+    if not isinstance(result, Generation):
+        raise UsageError(
+            f"the {role} {_name(writer)} returned {_shown(result)}; expected a spar.Generation"
+            + ("; a plain function may return a text" if role == "refiner" else "")
+        )
+    is_right = {
+        "response": isinstance(result.response, str),
+        "reflection": isinstance(result.reflection, str | None),
+        "usage": isinstance(result.usage, Usage),
+    }
+    for name in [name for name, right in is_right.items() if not right]:
+        raise UsageError(
+            f"the {role} {_name(writer)} returned a spar.Generation whose {name} is "
+            f"{_shown(getattr(result, name))}; expected {_FIELDS[name]}"
+        )
+    return result
+
+
+async def _awaited(role: str, plugin: object, returned: Awaitable[Any]) -> Any:
+    if not inspect.isawaitable(returned):
+        raise UsageError(
+            f"the {role} {_name(plugin)} has a method that is not async: it returned {_shown(returned)} where spar "
+            "awaits it; write `async def`"
+        )
+    with _own_cancellation(f"the {role} {_name(plugin)}"):
+        return await returned
+
+
+@contextmanager
+def _own_cancellation(what: str) -> Iterator[None]:
+    """Make an error of a cancellation that nobody asked of this task: on its own it would end the run without a word."""
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise EngineError(
+            f"{what} was cancelled, and not by spar: its code, or a library that it calls, let an "
+            "asyncio.CancelledError out; catch it there"
+        ) from error
+
+
+def _name(plugin: object) -> str:
+    """The name of a plain function that was passed, or of the class of an object."""
+    target = getattr(plugin, "function", plugin)
+    return str(getattr(target, "__qualname__", type(target).__name__))
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
 def require_shares(judgement: Judgement) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol, runtime_checkable
 
-from spar.infer.plugin_results import require_shares
+from spar.infer.plugin_results import judged_by, require_shares
 from spar.infer.roles import Judge, Seeds
 from spar.types import Judgement, Prompt, Usage
 
@@ -34,13 +34,13 @@ async def judge_reporting(
     ------
     UsageError
         What the judge returned or reported is no judgement that a search can go by.
+    EngineError
+        It was cancelled, and not by spar.
     """
     if report is not None and isinstance(judge, EarlyJudge):
-        judged = await judge.judge_early(prompt, response, seeds, partial(_report, report))
-    else:
-        judged = await judge.judge(prompt, response, seeds)
-    require_shares(judged[0])
-    return judged
+        early = judge.judge_early(prompt, response, seeds, partial(_report, report))
+        return await judged_by(judge, early)
+    return await judged_by(judge, judge.judge(prompt, response, seeds))
 
 
 def _report(report: Report, judgement: Judgement | None) -> None:

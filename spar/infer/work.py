@@ -11,6 +11,7 @@ from typing import TypeVar
 from spar.infer.attempts import Attempt
 from spar.infer.engine import ON_TEXT
 from spar.infer.following import AttemptReporter
+from spar.infer.plugin_results import written_by
 from spar.infer.reporting import judge_reporting
 from spar.infer.roles import (
     USAGE_COUNTER,
@@ -76,10 +77,13 @@ class Work:
             derive, self._seed, self._prompt.id, attempt.expand.parent, index, attempt.stage
         )
         if not parents:
-            return await self.roles.actor.draft(self._prompt, index, seeds)
+            actor = self.roles.actor
+            return await written_by("actor", actor, actor.draft(self._prompt, index, seeds))
+        refiner = self.roles.refiner
         if self.merge is not None and len(parents) == 2:
-            return await self.merge(self._prompt, (parents[0], parents[1]), seeds)
-        return await self.roles.refiner.refine(self._prompt, parents[0], seeds)
+            merged = self.merge(self._prompt, (parents[0], parents[1]), seeds)
+            return await written_by("refiner", refiner, merged)
+        return await written_by("refiner", refiner, refiner.refine(self._prompt, parents[0], seeds))
 
     async def write_counted(self, attempt: Attempt) -> Generation:
         """As `write`, in a task of its own that counts what it cost if it is cancelled."""
