@@ -350,6 +350,23 @@ async def cancelled(*_: object) -> bool:
     return True
 
 
+async def cancelling(*_: object) -> bool:
+    """Cancels the task that it runs in."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    await asyncio.sleep(0)
+    return True
+
+
+@pytest.mark.parametrize("role", ["judge", "refiner"])
+def test_a_plugin_that_cancels_its_own_task_is_noticed(role: str) -> None:
+    """The search did not ask for it, so that it is no reason to end without a word."""
+    settings: dict[str, Any] = {"engine": "fake", "judge": lambda *_: False, role: cancelling}
+    with pytest.raises(spar.EngineError, match="an attempt of the search was cancelled"):
+        spar.search("Say it.", **settings)
+
+
 @pytest.mark.parametrize("role", ["judge", "refiner"])
 def test_a_cancellation_that_a_plugin_lets_out_is_named(tmp_path: Path, role: str) -> None:
     """It ended the whole run with an empty message; the run is stopped as by an engine that fails, and can be resumed."""

@@ -278,7 +278,9 @@ class _Search:
             self._early.start_wave(started, self.nodes, self._num_tried, remaining)
         first_only = self.settings.stop_rule == "first"
         outcomes = await gather(
-            tasks, lambda outcome: first_only and self._passes(outcome.judgement)
+            tasks,
+            lambda outcome: first_only and self._passes(outcome.judgement),
+            of_plugins="an attempt of the search",
         )
         self._cancelled += len(tasks) - len(outcomes)
         children = [self._append(outcome) for outcome in outcomes]
