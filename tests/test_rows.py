@@ -147,7 +147,7 @@ def test_columns_become_json(tmp_path: Path) -> None:
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     from datetime import date, timedelta
 
-    row = {"a": None, "b": float("nan"), "c": date(2026, 1, 2), "d": [{"e": None}]}
+    row: dict[str, Any] = {"a": None, "b": float("nan"), "c": date(2026, 1, 2), "d": [{"e": None}]}
     row["f"] = timedelta(seconds=90)
     pq.write_table(pa.Table.from_pylist([row]), tmp_path / "a.parquet")
     expected = {"b": None, "c": "2026-01-02", "d": [{"e": None}], "f": "0:01:30"}

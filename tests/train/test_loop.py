@@ -711,7 +711,7 @@ def test_a_loop_of_many_iterations_has_its_stages(tmp_path: Path) -> None:
 
 def test_a_role_keeps_its_last_model_where_later_iterations_train_another(tmp_path: Path) -> None:
     """The refiner of an iteration is the one of the last iteration that trained one."""
-    entries = ({"methods": ("rft",)}, {}, {"methods": ("dpo",)})
+    entries: tuple[dict[str, Any], ...] = ({"methods": ("rft",)}, {}, {"methods": ("dpo",)})
     config = settings(iterations=6, by_iteration=entries)
     found = [models_after(config, tmp_path, number, Origin("a", "r")) for number in range(7)]
     assert [Path(models.actor).parts[-3:-1] for models in found] == [
