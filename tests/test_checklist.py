@@ -22,6 +22,15 @@ LISTS = [
         "1. `code` is used\n2. `all of it`\n**3.** snake_case_names",
         ("`code` is used", "all of it", "snake_case_names"),
     ),
+    (
+        "1. Use `*italic*` text\n2. Name it __init__\n3. End with `***`.",
+        ("Use `*italic*` text", "Name it __init__", "End with `***`"),
+    ),
+    (
+        "1. Highlight 3 *highlighted section*\n2.**Bold** item\n3. *All of it.*",
+        ("Highlight 3 *highlighted section*", "Bold item", "All of it"),
+    ),
+    ("- [ ] **Short**\n- [x] _It rhymes:_ yes", ("Short", "It rhymes: yes")),
     ('["It is a poem.", "It has no comma."]', ("It is a poem", "It has no comma")),
     (
         '```json\n{"requirements": [{"text": "It is a poem."}, "Short", 3]}\n```',

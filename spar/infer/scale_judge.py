@@ -26,12 +26,14 @@ from spar.types import Judgement, Message, Prompt, Usage
 
 MOST_POINTS = 5
 """Points of a perfect response (source: 5)."""
-_ADDEND = r"\d(?:\.\d+)?(?:[ \t]+points?)?(?:[ \t]+for[ \t][^\n=+]{1,60}?)?"
-_SUM = rf"(?:{_ADDEND}(?:[ \t]*[+\u2212\u2013-][ \t]*{_ADDEND})+[ \t]*=[ \t]*)?"
+_REASON = r"(?:[ \t]+for[ \t]+[^\n=+\u2212\u2013-]{0,59}[^\s=+\u2212\u2013-])?"
+_ADDEND = rf"\d(?:\.\d+)?(?:[ \t]+points?)?{_REASON}"
+_SUM = rf"(?:{_ADDEND}(?:[ \t]*[+\u2212\u2013-][ \t]*{_ADDEND}){{1,10}}[ \t]*=[ \t]*)?"
 POINTS = Answers(
-    rf"(?<!-){_SUM}\d(?:\.\d+)?(?:(?:\s*/\s*|(?:\s+out)?\s+of\s+)5)?(?!\s*/\s*\d)(?:[ \t]+points?)?",
+    rf"(?<!-){_SUM}\d(?:\.\d+)?(?:(?:\s*/\s*|(?:\s+out)?\s+of\s+)5)?(?!\s*/\s*\d)",
     label="score|points|total",
     followers="because|since|as|due|the|it|this|points?|for",
+    unit=r"(?:[ \t]+points?)?",
 )
 """What a judge on the scale says: `4`, `3.5`, `4/5`, `4 points`, `1 point + 2 points = 3 points`."""
 

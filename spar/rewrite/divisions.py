@@ -78,8 +78,8 @@ def sections(text: str, arguments: Arguments, context: Context) -> Iterator[Edit
     raise CannotFix(f"the text has no {needed} parts")
 
 
-def _after_heading(text: str, place: int, name: str) -> bool:
-    """Whether a heading stands right before a place, of which the section would be left empty."""
+def _after_heading(text: str, place: int, name: str = "") -> bool:
+    """Whether a heading, or one of sections of that name, stands right before a place, and would be parted from its text."""
     table = lines(text)
     index = bisect_left(table, place, key=lambda line: line.start) - 1
     while index >= 0 and not text[table[index].start : min(place, table[index].end)].strip(" *_=-"):
@@ -88,7 +88,7 @@ def _after_heading(text: str, place: int, name: str) -> bool:
         return False
     content = text[table[index].start : min(place, table[index].end)]
     own = rf"[ \t#*_]*{re.escape(name)}\s?\d+(?:[^.!?]*|\W*)$"
-    return table[index].kind == "heading" or bool(re.match(own, content))
+    return table[index].kind == "heading" or bool(name and re.match(own, content))
 
 
 def _with_headings(text: str, places: Sequence[int], name: str, first: int) -> str:
@@ -126,7 +126,8 @@ def paragraphs(text: str, arguments: Arguments, context: Context) -> Iterator[Ed
         yield Edit(changed, "wrote the dividers of the paragraphs as asked")
     eol = newline(text)
     for starts in (_paragraph_starts(text, start, end), _sentence_starts(text, start, end)):
-        inner = [place for place in starts if place > start and not _next_to_divider(text, place)]
+        inner = [p for p in starts if p > start and not _next_to_divider(text, p)]
+        inner = [place for place in inner if not _after_heading(text, place)]
         if len(inner) < missing:
             continue
         changed = text

@@ -19,15 +19,17 @@ from spar.templates import NARROW
 from spar.templates.verdicts import find_verdict, parse_verdict
 
 _ITEM = re.compile(
-    r"^[ \t>*_#]*(?:[-*+\u2022\u2013]|\(?(?:\d{1,3}|[a-z])[.):])[*_]*[ \t]+(?P<text>\S.*)$", re.I
+    r"^[ \t>*_#]*(?:[-*+\u2022\u2013]|\(?(?:\d{1,3}|[a-z])[.):])(?:[*_]*[ \t]+|(?=[*_]))(?P<text>\S.*)$",
+    re.I,
 )
 """A line of a list."""
 _LINE_START = re.compile(r"^[ \t>]*(?:`{3}(?:json)?[ \t]*)?\Z", re.MULTILINE | re.IGNORECASE)
 """The end of a text after which a line has nothing yet but the fence of a block."""
 _CHECKBOX = re.compile(r"^\[[ xX]?\][ \t]*")
-_EMPHASIS = re.compile(r"(?<![\w*_])(\*\*|__|\*|_)(?=\S)(.+?)(?<=\S)\1(?![\w*_])")
+_EMPHASIS = re.compile(r"^(\*\*|__|\*|_)(?=\S)(.{1,200}?)(?<=\S)\1(?![\w*_])")
+"""A pair of marks around how an item begins, or around all of it."""
 _CODE = re.compile(r"`([^`]+)`(\.?)")
-_MARKS = " \t*_"
+_OPENING, _CLOSING_MARKS = re.compile(r"[*_]+"), re.compile(r"[*_]+$")
 _NUMBER = re.compile(
     r"^[ \t>*_#(\[-]*(?:(?:requirement|item)[ \t#]*)?(?P<number>\d{1,3})[ \t*_]*[.):\]\u2013|-]",
     re.I,
@@ -85,13 +87,28 @@ def unique_requirements(items: Iterable[str], most: int) -> tuple[str, ...]:
     """The first `most` requirements among the items of a list, without marks around them and repetitions."""
     unique: dict[str, str] = {}
     for item in items:
-        bare = _CHECKBOX.sub("", _EMPHASIS.sub(r"\2", item).strip(_MARKS)).strip(_MARKS)
+        bare = _bare(_CHECKBOX.sub("", _bare(item)))
         whole = _CODE.fullmatch(bare)
         requirement = " ".join((whole[1] if whole else bare).split()).rstrip(".")
         # A heading of a part of the list is no requirement.
         if not requirement.endswith(":") and re.search(r"[^\W_]", requirement):
             unique.setdefault(re.sub(r"[\W_]+", " ", requirement).strip().casefold(), requirement)
     return tuple(unique.values())[:most]
+
+
+def _bare(item: str) -> str:
+    """An item without marks of emphasis around its beginning, or that lack the other one of their pair."""
+    item = item.strip()
+    pair = _EMPHASIS.match(item)
+    if pair and (pair[1][0] == "*" or re.search(r"[ :]", pair[2])):  # `__init__` is a name
+        item = pair[2] + item[pair.end() :]
+    mark = _OPENING.match(item)
+    if mark and mark[0] not in item[mark.end() :]:
+        item = item[mark.end() :]
+    mark = _CLOSING_MARKS.search(item)
+    if mark and mark[0] not in item[: mark.start()]:
+        item = item[: mark.start()]
+    return item.strip()
 
 
 def parse_answers(text: str, num: int) -> tuple[RequirementAnswer | None, ...]:

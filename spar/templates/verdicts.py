@@ -63,7 +63,6 @@ _CONDITION = re.compile(
     re.IGNORECASE,
 )
 _BULLET = re.compile(r"[ \t>]*(?:[-*+\u2022\u2013]|\d+[.)])[ \t]")
-_TURNS = r"but|so|hence|therefore|however|wait|actually|rather"
 _REASONS = r"because|since|as|due|the|it|this|these|for|every|all|with"
 """Words that may follow a verdict without a sign between."""
 
@@ -78,6 +77,10 @@ class Answers:
     """Regular expression of what may stand before an answer, such as `response`."""
     followers: str = _REASONS
     """Words that may follow an answer without a sign between."""
+    unit: str = ""
+    """Regular expression of what may stand behind a further answer, such as `points`."""
+    turns: str = ""
+    """Words behind which the end of the line may take an answer back, as in `Yes, but no`."""
     behind: re.Pattern[str] = field(init=False)
     """A heading's verdict, right behind it."""
     choice: re.Pattern[str] = field(init=False)
@@ -88,8 +91,8 @@ class Answers:
     """A further answer at the start of a line."""
     otherwise: re.Pattern[str] = field(init=False)
     """Another answer for another case."""
-    retracted: re.Pattern[str] = field(init=False)
-    """An answer later on the line, behind a word that turns from the first."""
+    retracted: re.Pattern[str] | None = field(init=False, default=None)
+    """An answer at the end of the line, right behind such a word."""
 
     def __post_init__(self) -> None:
         """Compile the expressions."""
@@ -101,16 +104,19 @@ class Answers:
         patterns = {
             "behind": rf"{_LINK}(?:{both}(?!{joined}{one}){_LINK})?{label}(?P<answer>{self.words})(?![^\W_])",
             "choice": both,
-            "several": rf"(?:[,;.|/+=\u2192\u21d2\u2794]|->|=>|[\u2013\u2014-]){_DRESS}{one}{end}",
+            "several": rf"(?:[,;.|/+=\u2192\u21d2\u2794]|->|=>|[\u2013\u2014-]){_DRESS}{one}{self.unit}{end}",
             "next_line": rf"[\W_]*(?:\d+[.)][\W_]*)?{one}{end}",
             "otherwise": rf"[^\n.]*\b(?:otherwise|else|or)\b[^\na-z]*{one}",
-            "retracted": rf"[,;.\u2013\u2014-]{_DRESS}(?:{_TURNS})\b[^\n]*?\b(?P<answer>{self.words})(?![^\W_]){end}",
         }
+        if self.turns:
+            patterns["retracted"] = (
+                rf"[,;\u2013\u2014-]{_DRESS}(?:{self.turns})\b[\W_]{{1,8}}(?P<answer>{self.words})[\W_]*\Z"
+            )
         for name, pattern in patterns.items():
             object.__setattr__(self, name, re.compile(pattern, re.IGNORECASE))
 
 
-VERDICTS = Answers("yes|no")
+VERDICTS = Answers("yes|no", turns="but|so|hence|therefore|however|wait|actually|rather")
 """What the judge of a single response says."""
 
 
@@ -245,7 +251,7 @@ class _Candidate:
             return False
         if answers.several.search(line) or answers.otherwise.match(line):
             return False
-        later = answers.retracted.search(line)
+        later = answers.retracted.search(line) if answers.retracted else None
         if later and later["answer"].casefold() != behind["answer"].casefold():
             return False
         return not self._is_list(behind, line_end, answers)

@@ -94,6 +94,7 @@ WINNERS = [
     ("Final Judgement: 1 or 2", None),
     ("Final Judgement: Response 1 and Response 2", None),
     ("Final Judgement: 1/2", None),
+    ("Final Judgement: Response 1. It is more concise, so it beats Response 2.", 1),
     ("Final Judgement: 12", None),
     ("Final Judgement: 3", None),
     ("Final Judgement: N", None),

@@ -117,6 +117,12 @@ def _nth(number: int, nth: int, word: str) -> dict[str, Any]:
         (NTH, _nth(4, 1, "tea"), f"Tea.\n\n{TABLE}", None),
         (NTH, _nth(1, 1, "tea"), f"{TABLE}\n\nTea.", None),
         (DIVIDED, {"num_paragraphs": 3}, f"Tea.\n\n{TABLE}", None),
+        (
+            DIVIDED,
+            {"num_paragraphs": 3},
+            "**Response 1:**\nTea.\n\n---\n\n**Response 2:**\nMilk.",
+            None,  # a divider would part a heading from its text
+        ),
         (DIVIDED, {"num_paragraphs": 2}, "Tea\n---\nMilk", "Tea\n---\n***\n\nMilk"),
         (
             "length_constraints:number_words",
