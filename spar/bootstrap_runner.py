@@ -117,9 +117,11 @@ def bootstrap(
     check_requirements(plan.missing)
     for note in plan.notes:
         listener.note(note)
+    is_checked = not _is_to_come(_student(config))
     loaded = (*loaded_models(config.teacher), *loaded_models(config.student))
     pipeline = with_models(plan.pipeline, (_student(config), *loaded), listener.note)
-    _check_conversations(config, plan.stages, pipeline)
+    if not is_checked:
+        _check_conversations(config, plan.stages, pipeline)
     with stage_processes() as execute:
         run_pipeline(pipeline, execute, listener=listener, selection=selection, overwrite=overwrite)
     return _result(plan.pipeline)
@@ -146,7 +148,8 @@ def plan_bootstrap(
     if not stages:
         return BootstrapPlan(pipeline, (), (f"{folder}: every selected stage is done",))
     _check_teacher(config)
-    if _check_student(config):
+    _check_student(config)
+    if not _is_to_come(_student(config)):
         _check_conversations(config, stages, pipeline)
     check_stages(stages, training_processes(stages, config.launch, read_machine()))
     teacher = engine_label(deployments(config.teacher)["actor"])
@@ -204,8 +207,8 @@ def _check_conversations(
         check_conversations(config, SftSettings.model_validate(training.stored()))
 
 
-def _check_student(config: BootstrapConfig) -> bool:
-    """Refuse a student that cannot be trained; returns whether its tokenizer is on this machine already."""
+def _check_student(config: BootstrapConfig) -> None:
+    """Refuse a student that cannot be trained."""
     student = config.student
     if student.base_url or student.actor_url or is_remote(student):
         raise UsageError(
@@ -214,14 +217,18 @@ def _check_student(config: BootstrapConfig) -> bool:
         )
     model = _student(config)
     check_model_folder(model)
+    if _is_to_come(model):
+        return
     folder = local_files(model)
-    if folder is None and (is_known(model) or is_gguf(model)):
-        return False  # it is fetched or converted before the teacher is paid
     if folder is None or not has_chat_template(folder):
         from spar.train.weights import load_tokenizer
 
         load_tokenizer(model)  # raises where there is none, before the teacher is paid
-    return True
+
+
+def _is_to_come(model: str) -> bool:
+    """Whether a model is fetched or converted once the plan stands, before the teacher is paid."""
+    return local_files(model) is None and (is_known(model) or is_gguf(model))
 
 
 def _student(config: BootstrapConfig) -> str:

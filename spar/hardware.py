@@ -7,11 +7,14 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from itertools import takewhile
 from pathlib import Path
+
+from spar.errors import MissingExtra
 
 QUERY = ("--query-gpu=index,uuid,memory.free,memory.total", "--format=csv,noheader,nounits")
 """What nvidia-smi is asked, for `parse_gpus`."""
@@ -32,6 +35,13 @@ class Gpu:
 def has_package(name: str) -> bool:
     """Whether a package can be imported, without importing it."""
     return find_spec(name) is not None
+
+
+def require_packages(names: Iterable[str], extra: str, purpose: str) -> None:
+    """Raise `MissingExtra` for the first of some packages that cannot be imported; none is imported."""
+    for name in names:
+        if not has_package(name):
+            raise MissingExtra(name, extra, purpose)
 
 
 def is_installed(distribution: str) -> bool:

@@ -22,9 +22,9 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
+from spar import hardware
 from spar.data_folder import data_root
 from spar.errors import MissingExtra, UsageError
-from spar.hardware import has_package
 from spar.instruction_checks import Checked, VerifierSet, check_instructions
 from spar.nltk_folders import (
     STOP_WORDS,
@@ -172,12 +172,9 @@ def packages() -> tuple[str, ...]:
 
 def require_packages() -> None:
     """Raise `MissingExtra` where the verifiers' package, or one that it calls, is not installed; none is imported."""
-    if is_loaded():
-        return
-    _found()
-    for package in _CALLED:
-        if not has_package(package):
-            raise MissingExtra(package, EXTRA, PURPOSE)
+    if not is_loaded():
+        _found()
+        hardware.require_packages(_CALLED, EXTRA, PURPOSE)
 
 
 def is_loaded() -> bool:

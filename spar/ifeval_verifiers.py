@@ -15,9 +15,9 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from spar import hardware
 from spar.data_folder import data_root
 from spar.errors import MissingExtra
-from spar.hardware import has_package
 from spar.instruction_checks import Checked, VerifierSet, check_instructions
 from spar.nltk_folders import require_tokenizer
 
@@ -95,9 +95,8 @@ def check(
 
 def require_packages() -> None:
     """Raise `MissingExtra` where lm-eval, or a package that its verifiers need, is not installed; none is imported."""
-    for package in () if is_loaded() else (*PACKAGES, "immutabledict"):
-        if not has_package(package):
-            raise MissingExtra(package, EXTRA, PURPOSE)
+    if not is_loaded():
+        hardware.require_packages((*PACKAGES, "immutabledict"), EXTRA, PURPOSE)
 
 
 def checkers(folder: str = "") -> Mapping[str, Any]:

@@ -108,10 +108,8 @@ RENAMED = {
 _Context: Any = TyperCommand.context_class
 
 
-_PATHS = frozenset(
-    {"--out", "--recipe", "--runs", "--judge-outputs", "--judgements", "--continue-from"}
-)
-"""Flags of paths that are no settings."""
+_PATHS = frozenset({"--out", "--runs", "--judge-outputs"})
+"""Flags of paths that are no settings, nor recipes, of both of which a `~` is read where they are."""
 
 
 class SparContext(_Context):  # type: ignore[misc]  # whose module depends on typer's version

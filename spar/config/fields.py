@@ -76,17 +76,18 @@ class Settings(BaseModel):
     def _accept_stored_names(cls, values: Any) -> Any:
         if not isinstance(values, Mapping):
             return values
-        # pydantic takes true for 1
-        numbers = {spec.name for spec in specs(cls) if spec.kind in ("integer", "number")}
-        paths = {spec.name for spec in specs(cls) if spec.is_path}
+        known = {spec.name: spec for spec in specs(cls)}
         return {
-            name: str(value).lower()
-            if isinstance(value, bool) and name in numbers
-            else _without_tilde(value)
-            if name in paths
-            else value
+            name: _as_given(value, known[name]) if name in known else value
             for name, value in cls.field_names(values).items()
         }
+
+
+def _as_given(value: Any, spec: SettingSpec) -> Any:
+    """A value as its setting takes it."""
+    if isinstance(value, bool) and spec.kind in ("integer", "number"):
+        return str(value).lower()  # pydantic takes true for 1
+    return _without_tilde(value) if spec.is_path else value
 
 
 def _without_tilde(value: Any) -> Any:

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spar.errors import MissingExtra, UsageError, first_line
-from spar.hardware import has_package
+from spar import hardware
+from spar.errors import UsageError, first_line
 from spar.models.cache import (
     CONVERSION,
     CachedModel,
@@ -155,9 +155,7 @@ def read_header(path: Path) -> GgufHeader:
 
 def require_packages(purpose: str) -> None:
     """Raise `MissingExtra` if a package that reads GGUF files is not installed."""
-    for package in _PACKAGES:
-        if not has_package(package):
-            raise MissingExtra(package, "hf", purpose)
+    hardware.require_packages(_PACKAGES, "hf", purpose)
 
 
 def _require_file(path: Path) -> None:

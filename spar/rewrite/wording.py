@@ -182,7 +182,11 @@ def _neighbours(text: str, span: Span) -> tuple[str, str]:
 
 def can_be_dropped(text: str, span: Span) -> bool:
     """Whether its sentence stays one without the word: an adverb, or an adjective after an article; not a name."""
-    word, before, after = text[slice(*span)], text[: span[0]][-1:], text[span[1] : span[1] + 1]
+    word, before, after = (
+        text[slice(*span)],
+        text[max(0, span[0] - 1) : span[0]],
+        text[span[1] : span[1] + 1],
+    )
     if before.strip() or after.strip(" \t\r\n.,;:!?…"):
         return False  # marks of emphasis, a bracket or a hyphen would be left alone
     lower, previous = word.lower(), _neighbours(text, span)[0]
@@ -254,11 +258,8 @@ def _stems(word: str) -> Iterator[tuple[str, str]]:
             yield stem + "e", ending
             if stem[-1:] == stem[-2:-1]:
                 yield stem[:-1], ending
-        else:
-            if (
-                ending != "ly" or word not in KEPT_LY | WEIGHTY_ADVERBS
-            ):  # "hardly" is not from "hard"
-                yield stem, {"es": "s", "d": "ed"}.get(ending, ending)
+        elif ending != "ly" or word not in KEPT_LY | WEIGHTY_ADVERBS:  # "hardly": not of "hard"
+            yield stem, {"es": "s", "d": "ed"}.get(ending, ending)
 
 
 def _inflected(word: str, ending: str) -> str:

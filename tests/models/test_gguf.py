@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from spar import hardware
 from spar.config import load_decode
 from spar.errors import MissingExtra, UsageError
 from spar.estimate.model_size import model_size
@@ -234,7 +235,7 @@ def test_a_missing_package_is_named(
     cache: Path, tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error says which extra to install, before anything is read."""
-    monkeypatch.setattr(gguf, "has_package", lambda name: name != "gguf")
+    monkeypatch.setattr(hardware, "has_package", lambda name: name != "gguf")
     with pytest.raises(MissingExtra, match=r"\[hf\]"):
         check_model_folder(str(tiny_gguf))
 

@@ -19,7 +19,7 @@ from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
 from spar.config import EvalConfig
-from spar.errors import MissingExtra, UsageError
+from spar.errors import UsageError
 from spar.eval import paper
 from spar.eval.benchmark import (
     ANSWERS,
@@ -47,7 +47,7 @@ from spar.eval.lm_harness.requests import (
 )
 from spar.eval.lm_harness.scored import LOGPROBS, Answered, as_scored
 from spar.eval.lm_harness.tasks import HarnessTasks, known_tasks, open_tasks
-from spar.hardware import has_package
+from spar.hardware import require_packages
 from spar.infer.answers import Select, select, select_best
 from spar.record.evaluation import Scored
 from spar.types import Prompt
@@ -91,8 +91,7 @@ class HarnessTask(Benchmark):
 
     def require_packages(self) -> None:
         """lm-eval."""
-        if not has_package("lm_eval"):
-            raise MissingExtra("lm_eval", "eval", "a task of lm-eval")
+        require_packages(self.packages, "eval", "a task of lm-eval")
 
     def load(self, config: EvalConfig) -> list[Prompt]:
         """A prompt for every reply that is wanted, and for every document whose texts are scored.

@@ -198,17 +198,17 @@ def _shares(
             continue
         number = float(value or 0.0)
         if _is_mean([document.values[column.key] for document in members], number):
-            unanswered = [d for d in members if _answer(d, answered).text is None]
+            num_left_out = 0
             for document in members:
-                shares[document.id][column.name] = (float(document.values[column.key]), 1.0)
-            for document in unanswered:
-                if column.key in document.lower_is_better:
-                    del shares[document.id][column.name]
+                if _answer(document, answered).text is not None:
+                    shares[document.id][column.name] = (float(document.values[column.key]), 1.0)
+                elif column.key in document.lower_is_better:
+                    num_left_out += 1
                 else:
                     shares[document.id][column.name] = (0.0, 1.0)
-            if any(column.key in document.lower_is_better for document in unanswered):
+            if num_left_out:
                 notes.append(
-                    f"{column.name} is better the lower it is: {len(unanswered)} of {len(members)} documents, which have "
+                    f"{column.name} is better the lower it is: {num_left_out} of {len(members)} documents, which have "
                     "no answer, are left out"
                 )
         elif unscored := [d.id for d in members if _answer(d, answered).is_unscored]:
