@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from itertools import takewhile
 from pathlib import Path
 
+from spar.cores import import_torch
 from spar.errors import MissingExtra
 
 QUERY = ("--query-gpu=index,uuid,memory.free,memory.total", "--format=csv,noheader,nounits")
@@ -57,7 +58,7 @@ def has_gpu() -> bool:
     """Whether torch sees a GPU, according to the driver: no CUDA context is created in this process."""
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     try:
-        import torch
+        torch = import_torch()
     except ImportError:
         return False
     return bool(torch.cuda.is_available())
@@ -66,7 +67,7 @@ def has_gpu() -> bool:
 def free_memory(device: str = "auto") -> tuple[int, bool]:
     """Free memory in bytes of the device that models run on, and whether it is a GPU."""
     try:
-        import torch
+        torch = import_torch()
     except ImportError:
         return available_memory(), False
     if device != "cpu" and torch.cuda.is_available():
@@ -78,7 +79,7 @@ def free_memory(device: str = "auto") -> tuple[int, bool]:
 def describe_hardware(device: str = "auto") -> str:
     """The GPU in words, or the processor's cores and the threads that torch uses."""
     try:
-        import torch
+        torch = import_torch()
     except ImportError:
         return f"{os.cpu_count()} cores of {platform.machine()}"
     if device != "cpu" and torch.cuda.is_available():
@@ -112,20 +113,6 @@ def container_room(root: Path = Path("/sys/fs/cgroup")) -> int | None:
         except (OSError, ValueError):  # no such file, or "max"
             continue
     return None
-
-
-def usable_cores(root: Path = Path("/sys/fs/cgroup")) -> int:
-    """Cores that this process may use: those of its affinity, or what a container's limit (cgroup v2 or v1) allows if that is less."""
-    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
-        try:
-            texts = [(root / name).read_text(encoding="utf-8") for name in names]
-            quota, period = map(int, " ".join(texts).split())
-        except (OSError, ValueError):  # no such file, or "max"
-            continue
-        if quota > 0:  # -1 for no limit
-            return max(1, min(own, round(quota / period)))
-    return own
 
 
 def total_memory() -> int:

@@ -38,8 +38,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from spar.cores import usable_cores
 from spar.errors import UsageError
-from spar.hardware import usable_cores
 from spar.sandbox import child
 
 Kind = Literal["passed", "raised", "timed out", "memory", "blocked", "ended"]

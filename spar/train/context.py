@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from spar import __version__
+from spar.cores import import_torch
 from spar.errors import ConfigChanged, MissingExtra, UsageError
 from spar.files import locked, replace_json
 from spar.hardware import has_package
@@ -113,7 +114,7 @@ def open_training(settings: TrainerSettings) -> Iterator[TrainingContext | None]
 
 def _context(settings: TrainerSettings) -> TrainingContext:
     try:
-        import torch
+        torch = import_torch()
     except ImportError as error:
         raise MissingExtra("torch", "train", "training") from error
     has_gpu = torch.cuda.is_available()

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from spar.cores import THREADS, usable_cores
 from spar.errors import Interrupted, RunStopped, SparError, UsageError
 from spar.experiments.experiment import Plan
 from spar.experiments.loops.loops import OWN, Loops, Sizes
-from spar.hardware import available_memory, usable_cores, visible_gpus
+from spar.hardware import available_memory, visible_gpus
 from spar.infer.gather import gather
 from spar.listener import Activity, Listener
 from spar.store import MANIFEST
@@ -27,7 +28,6 @@ from spar.train_runner import TrainResult, cancellable, train
 
 _LOOP_BYTES = 2 << 30
 """Memory of a loop of the embedded model, with room to spare."""
-_THREADS = "OMP_NUM_THREADS"
 _SAME_DRAFTS = ("eval.draft.temperature=0.9", "eval.draft.top_p=0.9")
 """How test prompts are sampled: as the paper's recipe does, whatever a rival's recipe trains on, since colder drafts pass more often."""
 
@@ -90,7 +90,7 @@ def num_parallel(plan: Plan) -> int:
 
 def one_thread() -> dict[str, str]:
     """The variables of stages with one thread each, or as many as `OMP_NUM_THREADS` says."""
-    return {_THREADS: os.environ.get(_THREADS, "1")}
+    return {THREADS: os.environ.get(THREADS, "1")}
 
 
 def calls_of_loops(plan: Plan, arm: str) -> list[float]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
+from spar.cores import import_torch
 from spar.errors import MissingExtra, UsageError, first_line
 from spar.hardware import available_memory, has_package
 from spar.infer.batcher import Batcher
@@ -148,7 +149,7 @@ class HfEngine:
 
 def _import_torch() -> Any:
     try:
-        import torch
+        torch = import_torch()
         import transformers  # noqa: F401  # to see whether it is installed
     except ImportError as error:
         raise MissingExtra(error.name or "torch", "hf", "the hf engine") from error
