@@ -61,7 +61,7 @@ from reporting import (
 
 import spar
 from spar.eval.ifeval import FOUR
-from spar.eval.repetition import REPETITIVE, is_repetitive
+from spar.eval.repetition import REPETITIVE
 from spar.files import replace_json
 from spar.ifeval_verifiers import check
 from spar.infer.engine import Continuation, Likelihood
@@ -70,6 +70,7 @@ from spar.prompts import read_prompts
 from spar.record.evaluation import Share
 from spar.record.training import read_metrics
 from spar.record.training_data import Pair
+from spar.repetition import is_repetitive
 from spar.rewrite.search import rewrite
 from spar.train.data.export import export
 from spar.train.data.measure import measure_pairs

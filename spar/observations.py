@@ -18,6 +18,7 @@ from typing import Any
 
 from spar.ifbench_observations import FOUND
 from spar.instruction_checks import LIMIT_SECONDS, TooLong, count_words, limited
+from spar.repetition import NO_REPETITION, repetition_found
 
 _SHOWN = 40
 """Characters of the response that are quoted."""
@@ -318,7 +319,7 @@ def _exact_words(text: str, *, num_words: int) -> Observation:
 def _first_word(text: str, *, first_word: str) -> Observation:
     match = _WORD.search(text)
     met = match is not None and match.group().lower() == first_word.lower()
-    found = _start(match.group()) if match else "none"
+    found = "none" if match is None else _start(match.group())
     return Observation(f"first word {_quoted(first_word)}", found, met)
 
 
@@ -371,5 +372,6 @@ DESCRIBE: Mapping[str, Callable[..., Observation]] = {
     "nano:first_word": _first_word,
     "nano:character_sequence": _sequence,
     "nano:story": _story,
+    NO_REPETITION: lambda text: Observation("no repetition", *repetition_found(text)),
 }
-"""Constraint type to what describes it: every type of IFEval but the language, and nano-if's own."""
+"""Constraint type to what describes it: every type of IFEval but the language, and those of spar's own."""

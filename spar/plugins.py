@@ -336,7 +336,7 @@ JUDGES: PluginTable[JudgeSpec] = PluginTable(
     {
         "votes": "spar.infer.judges:VOTES",
         "logprob": "spar.infer.judges:LOGPROB",
-        "verifier": "spar.infer.judges:VERIFIER",
+        "verifier": "spar.infer.verifier_judge:VERIFIER",
         "hybrid": "spar.infer.hybrid_judge:HYBRID",
         "scale": "spar.infer.scale_judge:SCALE",
         "curation": "spar.infer.scale_judge:CURATION",

@@ -47,6 +47,7 @@ from spar.instruction_checks import (
     shown,
 )
 from spar.observations import COUNTED, observe
+from spar.repetition import NO_REPETITION, is_repetitive
 from spar.types import Finding, Prompt
 
 Check = Callable[..., bool]
@@ -361,8 +362,9 @@ VERIFIERS: Mapping[str, Check] = {
     "nano:first_word": _first_word,
     "nano:character_sequence": _character_sequence,
     "nano:story": _story,
+    NO_REPETITION: lambda text: not is_repetitive(text),
 }
-"""Constraint type to its verifier: IFEval's ids first, then nano-if's own."""
+"""Constraint type to its verifier: IFEval's ids first, then nano-if's own, and one that no benchmark has."""
 
 EQUAL = frozenset(
     {

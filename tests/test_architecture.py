@@ -163,6 +163,7 @@ def offenders(pattern: str, forbidden: tuple[str, ...], allowed: tuple[str, ...]
                     "spar.ifeval_verifiers",
                     "spar.instruction_checks",
                     "spar.rewrite",
+                    "spar.repetition",
                 )
             ],
         ),

@@ -64,6 +64,7 @@ CASES: list[tuple[str, dict[str, Any], str, str]] = [
     ("nano:first_word", {"first_word": "so"}, "a b", 'first word "so": "a"'),
     ("nano:character_sequence", {"character": "k", "length": 3}, "kxk", '"k" 3 times and nothing else: 3 characters, 2 of them "k"'),
     ("nano:story", {"first_sentence": "A.", "last_sentence": "Z."}, "A. B.", 'starts with "A.", ends with "Z.", with text between: ends with "A. B."'),
+    ("quality:no_repetition", {}, "We go on. " * 4, "no repetition: 67% of its word 4-grams occurred before"),
 ]  # fmt: skip
 """Type, arguments, response, and the line; the tokenizer counts 7."""
 
@@ -177,7 +178,7 @@ def lm_eval() -> None:
 @pytest.mark.evalharness
 @pytest.mark.data
 @pytest.mark.parametrize(
-    ("type_", "arguments"), [each for each in ARGUMENTS if not each[0].startswith("nano:")]
+    ("type_", "arguments"), [each for each in ARGUMENTS if each[0] in IFEVAL_TYPES]
 )
 @settings(max_examples=25, deadline=None)
 @given(text=TEXTS)

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from spar import ifeval_verifiers
 from spar.errors import UsageError
-from spar.infer.judges import require_verifiable
+from spar.ifeval_verifiers import IFEVAL_TYPES
+from spar.infer.verifier_judge import require_verifiable
 from spar.instruction_checks import TooLong, limited
 from spar.nano.constraints import CONSTRAINT_TYPES
 from spar.nano.tasks import sample_task
@@ -34,7 +35,7 @@ from spar.verifiers import (
     verify_prompt,
 )
 
-SHARED = sorted(name for name in VERIFIERS if not name.startswith("nano:"))
+SHARED = sorted(VERIFIERS.keys() & IFEVAL_TYPES)
 
 DATA = Path(os.environ.get("SPAR_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

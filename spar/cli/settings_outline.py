@@ -199,7 +199,7 @@ OUTLINE = (
         (
             Section(
                 "Iterations, prompts, drafts",
-                "iterations iterative prompts prompt_field checkable prompts_per_iteration samples search by_iteration restart start seed",
+                "iterations iterative prompts prompt_field checkable prompts_per_iteration samples greedy_draft search by_iteration restart start seed",
                 "train by self-play: how many iterations, on which prompts",
                 anchors="loop",
             ),

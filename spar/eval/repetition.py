@@ -1,7 +1,7 @@
 """Answers that repeat themselves: a model whose text collapses can still meet constraints that programs check.
 
-`seq_rep_4` of an answer is the share of its word 4-grams that occurred before in it, 1 - distinct / all (Welleck et al.,
-"Neural text generation with unlikelihood training", 2020, over tokens); it is repetitive if that is above one half.
+`seq_rep_4` of an answer is the share of its word 4-grams that occurred before in it; it is repetitive if that is above one
+half (`spar.repetition`).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spar.record.evaluation import Example
+from spar.repetition import MOST, seq_rep_4
 
 SEQ_REP = "seq_rep_4"
 """The metric of how much of an answer repeats an earlier part of it."""
@@ -16,22 +17,8 @@ REPETITIVE = "repetitive"
 """The metric of the share of answers of which more than half does."""
 WITHOUT = "without_repetition"
 """Suffix of a metric of passing answers, of those that are not repetitive."""
-_N = 4
-_MOST = 0.5
 _NOTED = 0.1
 """The share of repetitive answers from which on the results say so."""
-
-
-def seq_rep_4(text: str) -> float:
-    """Share of the word 4-grams of a text that occurred before in it; 0 for fewer than five words."""
-    words = text.split()
-    grams = [tuple(words[i : i + _N]) for i in range(len(words) - _N + 1)]
-    return 1 - len(set(grams)) / len(grams) if grams else 0.0
-
-
-def is_repetitive(text: str) -> bool:
-    """Whether more than half of a text repeats earlier parts of it."""
-    return seq_rep_4(text) > _MOST
 
 
 def with_repetition(example: Example, metric: str) -> Example:
@@ -43,7 +30,7 @@ def with_repetition(example: Example, metric: str) -> Example:
         One of its scores, a share of one that says whether it passes; the new one is `{metric}_without_repetition`.
     """
     share = seq_rep_4(example.response or "")
-    repetitive = share > _MOST
+    repetitive = share > MOST
     scores = {**example.scores, SEQ_REP: (share, 1.0), REPETITIVE: (float(repetitive), 1.0)}
     if metric in example.scores:
         met, of = example.scores[metric]

@@ -5,7 +5,7 @@
     some of unknown types               programs first; if they are all met, votes
     none                                votes
 
-A constraint that is not met fails the response without a call. A response passes if programs and votes pass it; in its
+A constraint that is not met fails the response without a call; so does repetition with `--judge-arg no_repetition=true`. A response passes if programs and votes pass it; in its
 score the votes count as one more constraint, met to their share (`spar.types.Judgement`).
 """
 
@@ -21,6 +21,7 @@ from spar.infer.judges import JudgeSettings, JudgeSpec, OneRoundJudge, VotesJudg
 from spar.infer.known_part import known_part
 from spar.infer.reporting import Report, judge_reporting
 from spar.infer.roles import Judge, Seeds
+from spar.infer.verifier_judge import ProgramOptions, with_repetition
 from spar.types import Finding, Judgement, Prompt, Usage
 from spar.verifiers import unverifiable, verify_prompt
 
@@ -32,6 +33,8 @@ class HybridJudge:
     settings: JudgeSettings
     voting: Judge
     """Who judges what programs cannot."""
+    no_repetition: bool = False
+    """Whether a response that repeats itself fails."""
 
     @property
     def engine(self) -> Engine:
@@ -40,7 +43,7 @@ class HybridJudge:
 
     def one_round(self) -> HybridJudge:
         """The same judge limited to one round of votes."""
-        return HybridJudge(self.settings, OneRoundJudge(self.settings))
+        return HybridJudge(self.settings, OneRoundJudge(self.settings), self.no_repetition)
 
     async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
         """Verify what programs know; ask for votes unless that decides.
@@ -63,7 +66,7 @@ class HybridJudge:
     async def _judge(
         self, prompt: Prompt, response: str, seeds: Seeds, report: Report | None
     ) -> tuple[Judgement, Usage]:
-        findings, judgement = judge_by_programs(prompt, response)
+        findings, judgement = judge_by_programs(prompt, response, no_repetition=self.no_repetition)
         if judgement is not None:
             return judgement, Usage()
 
@@ -78,9 +81,14 @@ class HybridJudge:
 
 
 def judge_by_programs(
-    prompt: Prompt, response: str
+    prompt: Prompt, response: str, *, no_repetition: bool = False
 ) -> tuple[tuple[Finding, ...], Judgement | None]:
     """What programs find in a response, and their judgement; None where the model decides on the rest.
+
+    Parameters
+    ----------
+    no_repetition:
+        Whether a response that repeats itself fails.
 
     Raises
     ------
@@ -88,11 +96,13 @@ def judge_by_programs(
         A program knows a constraint and cannot check it.
     """
     known = known_part(prompt)
-    if known.prompt is None:
-        return (), None
-    findings = verify_prompt(response, known.prompt)
-    if not findings:
-        require_checkable([prompt])
+    findings: tuple[Finding, ...] = ()
+    if known.prompt is not None:
+        findings = verify_prompt(response, known.prompt)
+        if not findings:
+            require_checkable([prompt])
+    if no_repetition:
+        findings = with_repetition(findings, response)
     if known.is_partial and all(finding.met for finding in findings):
         return findings, None
     return findings, Judgement(verdicts=(), critique=critique(findings), findings=findings)
@@ -123,11 +133,16 @@ def needs_votes(prompt: Prompt) -> bool:
     return known_part(prompt).is_partial
 
 
-def _open(settings: JudgeSettings) -> HybridJudge:
-    return HybridJudge(settings, VotesJudge(settings))
+def _open(settings: JudgeSettings, options: ProgramOptions | None = None) -> HybridJudge:
+    no_repetition = options is not None and options.no_repetition
+    return HybridJudge(settings, VotesJudge(settings), no_repetition)
 
 
 HYBRID = JudgeSpec(
-    _open, check_prompts=require_checkable, needs_model=needs_votes, validate=require_majority
+    _open,
+    options=ProgramOptions,
+    check_prompts=require_checkable,
+    needs_model=needs_votes,
+    validate=require_majority,
 )
 """Programs where there is one, votes for the rest."""

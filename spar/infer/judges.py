@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from spar.errors import UsageError
-from spar.findings import critique
 from spar.infer.cut_replies import count_cut
 from spar.infer.engine import Engine, Request, Sampling
 from spar.infer.reporting import Report
@@ -37,7 +36,6 @@ from spar.infer.votes import (
 )
 from spar.templates import Templates
 from spar.types import Judgement, Message, Prompt, Usage
-from spar.verifiers import CONSTRAINTS, unverifiable_prompts, verify_prompt
 
 if TYPE_CHECKING:
     from spar.config import DecodeConfig
@@ -174,38 +172,6 @@ class LogprobJudge:
         raise AttemptFailed(reason, text, usage)
 
 
-@dataclass(frozen=True, slots=True)
-class VerifierJudge:
-    """A program's ground truth, for prompts with `instruction_id_list` and `kwargs` in their meta.
-
-    The score is the share of constraints met; a response passes if it meets them all.
-
-    Raises
-    ------
-    UsageError
-        The prompt has no constraints, or one that cannot be checked.
-    """
-
-    settings: JudgeSettings
-
-    async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
-        """Verify at once; costs no call."""
-        findings = verify_prompt(response, prompt)
-        if not findings:
-            require_verifiable([prompt])
-        return Judgement(verdicts=(), critique=critique(findings), findings=findings), Usage()
-
-
-def require_verifiable(prompts: Iterable[Prompt]) -> None:
-    """Raise `UsageError` if programs cannot check the constraints of every prompt."""
-    count, listed = unverifiable_prompts(prompts)
-    if count:
-        raise UsageError(
-            f"--judge verifier cannot check {count:,} of the prompts: {listed}; accepted: {CONSTRAINTS} and kwargs "
-            "with the types of IFEval, IFBench or nano-if; correct this, leave these rows out, or use --judge hybrid or --judge votes"
-        )
-
-
 Verdict = bool | float | tuple[bool | float, str] | Judgement
 """What a plain function may return of a response: whether it passes, a score from 0 to 1 (a probability
 that it passes), either of them with a critique for the refiner, or a whole judgement."""
@@ -340,10 +306,6 @@ VOTES = JudgeSpec(
 """The paper's judge."""
 LOGPROB = JudgeSpec(LogprobJudge, calls=lambda _: 1, takes_vote_rule=False)
 """One critique and the probability of its verdict."""
-VERIFIER = JudgeSpec(
-    VerifierJudge, uses_model=False, check_prompts=require_verifiable, takes_vote_rule=False
-)
-"""A program's ground truth."""
 
 
 def as_spec(target: object) -> JudgeSpec:

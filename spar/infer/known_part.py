@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from spar.errors import UsageError
 from spar.types import Prompt
@@ -35,6 +36,17 @@ def known_part(prompt: Prompt) -> KnownPart:
     if not known:
         return KnownPart(None, True)
     names, arguments = ([*column] for column in zip(*known, strict=True))
+    return KnownPart(_under(prompt, names, arguments), len(known) < len(constraints))
+
+
+def also_under(prompt: Prompt, type_: str) -> Prompt:
+    """The prompt under one more constraint, of a type without arguments."""
+    constraints = constraints_of(prompt)
+    names = [*(name for name, _ in constraints), type_]
+    arguments = [*(each for _, each in constraints), {}]
+    return _under(prompt, names, arguments)
+
+
+def _under(prompt: Prompt, names: list[str], arguments: list[dict[str, Any]]) -> Prompt:
     meta = {**prompt.meta, CONSTRAINTS: names, "kwargs": arguments}
-    part = prompt.model_copy(update={"meta": meta})
-    return KnownPart(part, len(known) < len(constraints))
+    return prompt.model_copy(update={"meta": meta})

@@ -1,6 +1,7 @@
 """The refiner that is a program: `--refiner rewrite` makes the smallest edits that meet a prompt's constraints.
 
-It reads the prompt's `instruction_id_list` and `kwargs`, not the critique, and calls no model. Constraints of types
+It reads the prompt's `instruction_id_list` and `kwargs`, not the critique, and calls no model; where the judge checks
+for repetition (`--judge-arg no_repetition=true`), that is one more constraint. Constraints of types
 that no program knows are left alone. What it cannot fix, such
 as a text that is too short, is a failed attempt with its reason, or stays unmet beside what could be fixed.
 """
@@ -11,8 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from spar.errors import UsageError
-from spar.infer.known_part import known_part
+from spar.infer.known_part import also_under, known_part
 from spar.infer.roles import AttemptFailed, Generation, RefinerSpec, Seeds
+from spar.repetition import NO_REPETITION
 from spar.rewrite.search import rewrite
 from spar.types import Node, Prompt, Usage
 from spar.verifiers import CONSTRAINTS, unverifiable
@@ -32,6 +34,8 @@ class RewriteRefiner:
             those that are not.
         """
         known, reason = _verifiable_part(prompt)
+        if _may_not_repeat(parent):
+            known = also_under(known or prompt.model_copy(update={"meta": {}}), NO_REPETITION)
         if known is None:
             reason = f"the prompt cannot be rewritten for: {reason}"
             raise AttemptFailed(reason, "", Usage(), is_final=True)
@@ -46,6 +50,12 @@ class RewriteRefiner:
             reason = f"cannot fix {'; '.join(result.unfixed)}"
             raise AttemptFailed(reason, "", Usage(), is_final=not result.has_edits)
         return Generation(result.response, result.reflection, Usage(), seed)
+
+
+def _may_not_repeat(node: Node) -> bool:
+    """Whether the judge held repetition against the response, as it does with `--judge-arg no_repetition=true`."""
+    findings = node.judgement.findings if node.judgement else ()
+    return any(each.type == NO_REPETITION for each in findings)
 
 
 def _verifiable_part(prompt: Prompt) -> tuple[Prompt | None, str]:

@@ -1,6 +1,6 @@
 """The fix of each constraint type, in the order in which they are tried.
 
-First what adds sentences, then what takes words out, then length, then marks and what frames the text, and at last what
+First what takes repeated sentences out, then what adds sentences, then what takes words out, then length, then marks and what frames the text, and at last what
 changes every letter: so a later fix seldom breaks what an earlier one has met.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from spar.repetition import NO_REPETITION
 from spar.rewrite import (
     additions,
     case,
@@ -16,6 +17,7 @@ from spar.rewrite import (
     framing,
     length,
     marks,
+    repetition,
     responses,
     wording,
 )
@@ -38,6 +40,7 @@ def _other_language(text: str, arguments: Arguments, context: Context) -> Iterat
 
 
 FIXES: Mapping[str, Fix] = {
+    NO_REPETITION: repetition.no_repetition,
     "nano:character_sequence": framing.character_sequence,
     "keywords:existence": additions.keywords,
     "keywords:frequency": _by_relation(additions.keyword_more_often, wording.keyword_less_often),

@@ -30,7 +30,7 @@ STAGE_SETTINGS: Mapping[str, tuple[str, ...]] = {
     "prompts": ("checkable",),
     "texts": ("backtranslation",),
     "functions": ("functions",),
-    "draft": ("samples", "by_iteration", "harder", "references"),
+    "draft": ("samples", "greedy_draft", "by_iteration", "harder", "references"),
     "judgements": ("judge_pairs", "meta_judge"),
     "search": ("search", "cut_drafts"),
     "build": (
@@ -46,7 +46,15 @@ STAGE_SETTINGS: Mapping[str, tuple[str, ...]] = {
 """Stage to the settings that no stage before it depends on."""
 
 BY_ITERATION = (
-    *("samples", "search", "pairs", "length_control", "max_chosen_characters", "cut_drafts"),
+    *(
+        "samples",
+        "greedy_draft",
+        "search",
+        "pairs",
+        "length_control",
+        "max_chosen_characters",
+        "cut_drafts",
+    ),
     *("judge_pairs", "max_judgement_characters", "methods", "answer_score"),
     *("shuffle_labels", "quotas", "min_pairs", "max_pairs", "dpo", "rft", "sft"),
 )

@@ -148,6 +148,7 @@ def _iteration(loop: TrainConfig, run: Path, iteration: int, origin: Origin) -> 
     models = models_after(loop, run, iteration - 1, origin)
     start = models_after(loop, run, origin.iteration, origin) if config.restart else models
     sampled = {"budget": config.samples, **SAMPLED}
+    drafting_settings = {**sampled, "greedy_first": config.greedy_draft}
 
     def generation(
         kind: type[GenerationSpec], name: str, source: str, changes: Mapping[str, Any], **more: Any
@@ -175,9 +176,9 @@ def _iteration(loop: TrainConfig, run: Path, iteration: int, origin: Origin) -> 
     if config.harder is not None and iteration > origin.iteration + 1:
         yield Stage("harder", home, harder_spec(config, run, iteration))
     drafting = DraftSpec if config.backtranslation is None else GivenSpec
-    yield generation(drafting, "draft", "", sampled)
+    yield generation(drafting, "draft", "", drafting_settings)
     if config.judges:
-        yield generation(VoteSpec, "judge", "draft", sampled)
+        yield generation(VoteSpec, "judge", "draft", drafting_settings)
     if config.judge_pairs:
         again = {**sampled, "budget": config.decode.votes}
         yield generation(JudgementsSpec, "judgements", "judge", again)

@@ -73,6 +73,8 @@ class TrainConfig(Settings):
     short."""
     samples: int = Field(default=5, ge=1)
     """Drafts for each prompt (paper, code: K = 5)."""
+    greedy_draft: bool = setting(False, omit_default=True)
+    """Whether the first of them is greedy, as the answers of most tests are (paper: all are sampled)."""
     search: dict[str, Any] = Field(default_factory=dict)
     """Fields of `decode` that differ in the search stage, such as `{strategy: iterative}` for the
     paper's ablation without tree search."""

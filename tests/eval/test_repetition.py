@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from spar.eval.repetition import is_repetitive, repetition_notes, seq_rep_4, with_repetition
+from spar.eval.repetition import repetition_notes, with_repetition
 from spar.record.evaluation import Example
+from spar.repetition import is_repetitive, seq_rep_4
 
 
 @pytest.mark.parametrize(

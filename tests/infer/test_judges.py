@@ -17,12 +17,12 @@ from spar.infer.judges import (
     JUDGE_ATTEMPTS,
     JudgeSettings,
     LogprobJudge,
-    VerifierJudge,
     VotesJudge,
 )
 from spar.infer.reporting import Report, judge_reporting
 from spar.infer.roles import AttemptFailed, Seeds
 from spar.infer.verdict_probability import verdict_probability
+from spar.infer.verifier_judge import ProgramOptions, VerifierJudge
 from spar.infer.votes import (
     POSTERIOR,
     VoteRule,
@@ -31,7 +31,8 @@ from spar.infer.votes import (
     next_wave,
     read_vote,
 )
-from spar.plugins import JUDGES
+from spar.plugins import JUDGES, parse_options
+from spar.repetition import NO_REPETITION
 from spar.templates import load
 from spar.templates.verdicts import parse_verdict
 from spar.types import Judgement, Message, Prompt, Usage
@@ -396,6 +397,43 @@ async def test_the_verifier_judge_scores_the_share_met() -> None:
         assert judgement.score == pytest.approx(share)
         assert [judgement.passed(gate) for gate in (0, 0.5, 1)] == [share == 1] * 3
         assert [finding.type for finding in judgement.findings] == ids
+
+
+REPETITIVE = "The sky is blue today. " * 4
+
+
+@pytest.mark.parametrize("name", ["verifier", "hybrid"])
+async def test_a_repetitive_response_fails_where_programs_are_told_to_look(name: str) -> None:
+    """It is one more constraint, with its share; without the option nobody looks, and a prompt that asks is asked once."""
+    prompt, spec = verifiable("punctuation:no_comma"), JUDGES.spec(name)
+    settings = settings_of(scripted(""))
+    plain, strict = (
+        spec.open(settings, parse_options(spec.options, given, flag="", name=name))
+        for given in ({}, {"no_repetition": "true"})
+    )
+    assert (await plain.judge(prompt, REPETITIVE, lambda _: None))[0].verdict is True
+    judgement, usage = await strict.judge(prompt, REPETITIVE, lambda _: None)
+    assert (judgement.verdict, judgement.score, usage) == (False, 0.5, Usage())
+    said = "no repetition: 71% of its word 4-grams occurred before (not met)"
+    assert said in judgement.critique
+    other, _ = await strict.judge(prompt, "The sky is blue today.", lambda _: None)
+    assert (other.verdict, other.score) == (True, 1.0)
+    asked = verifiable("punctuation:no_comma", NO_REPETITION)
+    findings = (await strict.judge(asked, REPETITIVE, lambda _: None))[0].findings
+    assert [each.type for each in findings] == ["punctuation:no_comma", NO_REPETITION]
+
+
+async def test_a_repetitive_response_costs_no_vote() -> None:
+    """`hybrid` votes on what does not repeat itself alone."""
+    judge = JUDGES.spec("hybrid").open(
+        settings_of(scripted("yyyyy")), ProgramOptions(no_repetition=True)
+    )
+    failed, usage = await judge.judge(make_prompt(), REPETITIVE, lambda _: None)
+    assert (failed.verdict, usage) == (False, Usage())
+    passed, usage = await judge.judge(make_prompt(), "The sky is blue.", lambda _: None)
+    assert passed.verdict is True
+    assert usage.calls > 0
+    assert [each.type for each in passed.findings] == [NO_REPETITION]
 
 
 @pytest.mark.parametrize("prompt", [make_prompt(), verifiable("no:such_thing")])

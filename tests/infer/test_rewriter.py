@@ -13,12 +13,13 @@ from spar.errors import UsageError
 from spar.estimate.calls import dry_run_text, most_calls
 from spar.infer.engine import Sampling
 from spar.infer.engines.fake import FakeEngine
-from spar.infer.judges import VERIFIER, JudgeSettings
+from spar.infer.judges import JudgeSettings
 from spar.infer.replay import replay
 from spar.infer.rewriter import REWRITE, RewriteRefiner
 from spar.infer.roles import Actor, AttemptFailed, Roles
 from spar.infer.search import Budget, run_search
-from spar.plugins import STRATEGIES
+from spar.infer.verifier_judge import VERIFIER, ProgramOptions
+from spar.plugins import JUDGES, STRATEGIES
 from spar.run.resolve import required_roles
 from spar.templates import load
 from spar.types import Node, SearchTree, Usage
@@ -36,6 +37,7 @@ PROMPT = prompt_with(
     ("length_constraints:number_words", {"relation": "less than", "num_words": 30}),
     ("startend:end_checker", {"end_phrase": "That sums it up."}),
 )
+LOOP = "The sky is blue. It is clear in the west. "
 SHORT = prompt_with(("length_constraints:number_words", {"relation": "at least", "num_words": 300}))
 
 
@@ -54,6 +56,20 @@ async def grown(strategy: str, prompt: spar.Prompt = PROMPT, budget: int = 15) -
         REWRITE.make(engine, sampling, templates),
     )
     return await run_search(prompt, roles, make_settings(strategy, budget=Budget(budget)))
+
+
+async def test_what_repeats_itself_is_refined_where_the_judge_looks() -> None:
+    """Also for a prompt without constraints; nothing that the judge does not hold against a response is changed."""
+    engine = FakeEngine(lambda _: "")
+    settings = JudgeSettings(engine, Sampling(max_tokens=99), load())
+    for prompt in (make_prompt(), prompt_with(("punctuation:no_comma", {}))):
+        judge = JUDGES.spec("hybrid").open(settings, ProgramOptions(no_repetition=True))
+        judgement, _ = await judge.judge(prompt, (LOOP * 9).strip(), lambda _: None)
+        parent = node((LOOP * 9).strip()).model_copy(update={"judgement": judgement})
+        refined = await RewriteRefiner().refine(prompt, parent, lambda _: 1)
+        assert refined.response == LOOP.strip()
+        with pytest.raises(AttemptFailed):
+            await RewriteRefiner().refine(prompt, node((LOOP * 9).strip()), lambda _: 1)
 
 
 @pytest.mark.parametrize("strategy", ["bfs", "dfs", "iterative"])

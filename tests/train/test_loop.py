@@ -131,6 +131,14 @@ def test_drafts_are_sampled_and_fully_judged(tmp_path: Path, script: Script) -> 
     assert script.specs["1/search"]["config"]["vote_rule"] == "majority"
 
 
+def test_the_first_draft_may_be_greedy(tmp_path: Path, script: Script) -> None:
+    """The drafts alone; the judge's stage says the same of them."""
+    go(script, tmp_path / "run", settings(greedy_draft=True))
+    stages = {name: script.specs[f"1/{name}"]["config"] for name in ("draft", "judge")}
+    assert [stage["greedy_first"] for stage in stages.values()] == [True, True]
+    assert [stage["budget"] for stage in stages.values()] == [5, 5]
+
+
 def test_an_evaluation_with_the_first_actor(tmp_path: Path, script: Script) -> None:
     """An evaluation with `actor: first` keeps the actor while the refiner moves on."""
     benchmarks = ({"benchmark": "toy", "name": "judges", "actor": "first"},)

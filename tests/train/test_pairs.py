@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spar.record.training_data import REFERENCE_NODE, Pair
+from spar.repetition import NO_REPETITION
 from spar.train.data.pairs import (
     ScoreRule,
     best_worst_pair,
@@ -19,7 +20,7 @@ from spar.train.data.pairs import (
     shuffled,
     solution,
 )
-from spar.types import Node, SearchTree, Usage
+from spar.types import Finding, Judgement, Node, SearchTree, Usage
 from tests.strategies import trees
 from tests.train.trees import Planned, make_tree, tree_of, verified
 
@@ -182,6 +183,40 @@ def test_drafts_that_were_cut_may_be_left_out() -> None:
         assert (pair.chosen_node, pair.rejected_node) == (2, 1)
     drawn = {failing_draft(tree, seed).id for seed in range(8)}  # type: ignore[union-attr]
     assert drawn == {0, 1}
+
+
+LOOP = "We walk down to the mill. "
+CUT_LOOP = LOOP * 4 + "We walk down to"
+
+
+@pytest.mark.parametrize(
+    ("refinement", "has_pair"),
+    [
+        (LOOP.strip(), True),
+        (f"{LOOP}P.S. Bring a coat.", True),
+        (CUT_LOOP.upper(), False),  # the cut end is still there
+        (f"{CUT_LOOP} P.S. Bring a coat.", False),
+    ],
+)
+def test_a_draft_that_repeats_itself_until_its_limit_is_refined(
+    refinement: str, has_pair: bool
+) -> None:
+    """Where the judge fails it for that, also without the other cut drafts, if the refinement does not stop in the middle."""
+    cut = Usage(cut_calls=1)
+    repeats = Finding(type=NO_REPETITION, constraint="no repetition", met=False)
+    failed = Judgement(verdicts=(), critique="", findings=(repeats,))
+    other, root, refined = make_tree((None, 1), (None, 1), (1, 5)).nodes
+    root = root.model_copy(
+        update={"response": CUT_LOOP, "judgement": failed, "usage": cut, "judge_usage": Usage()}
+    )
+    refined = refined.model_copy(update={"response": refinement})
+    tree = tree_of(other.model_copy(update={"usage": cut}), root, refined)
+    for seed in range(8):
+        draft = failing_draft(tree, seed, cut_drafts=False)
+        assert draft is not None
+        assert draft.id == 1
+    assert refined_pair(tree) is not None
+    assert (refined_pair(tree, cut_drafts=False) is not None) is has_pair
 
 
 def scored(*drafts: tuple[int, int]) -> SearchTree:

@@ -18,7 +18,6 @@ from typing import Any
 from spar.conversations import REPLY
 from spar.data_folder import data_root
 from spar.embedded import CHECKPOINT
-from spar.eval.repetition import is_repetitive
 from spar.experiments.experiment import Plan
 from spar.experiments.loops.loops import OWN
 from spar.experiments.pairs.trainings import run_training
@@ -38,6 +37,7 @@ from spar.nano.long_texts import (
 )
 from spar.prompts import read_prompts
 from spar.record.evaluation import Share
+from spar.repetition import is_repetitive
 from spar.rewrite.search import rewrite
 from spar.train.recipe import load_train
 from spar.types import Prompt

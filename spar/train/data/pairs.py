@@ -15,22 +15,32 @@ from dataclasses import dataclass
 
 from spar.conversations import REPLY
 from spar.record.training_data import REFERENCE_NODE, NoPair, Pair, SourceRun
+from spar.repetition import NO_REPETITION
 from spar.types import Node, SearchTree
 
+_END = 40
+"""Characters by which the end of a draft is known."""
 _ROUNDING = 1e-9
 """By how much a score may miss the bound of a range that it lies on."""
 
 
-def refined_pair(tree: SearchTree) -> Pair | None:
+def refined_pair(tree: SearchTree, *, cut_drafts: bool = True) -> Pair | None:
     """The passing refinement, preferred to the failing draft at its root; None where there is none.
 
     A draft that passed, one without a judgement, and a tree without a passing answer make no pair.
+
+    Parameters
+    ----------
+    cut_drafts:
+        Whether a refinement counts that still has the end of a draft that stopped at its token limit.
     """
     winner = solution(tree)
     if winner is None or winner.parent is None:
         return None
     root = tree.path(winner.id)[0]
-    return make_pair(tree, "search", winner, root) if _fails(root, tree) else None
+    if not _fails(root, tree) or not (cut_drafts or not _is_cut(root) or _lost_end(root, winner)):
+        return None
+    return make_pair(tree, "search", winner, root)
 
 
 def independent_pair(
@@ -116,14 +126,17 @@ def failing_draft(
     Parameters
     ----------
     cut_drafts:
-        Whether drafts that ended at their token limit count.
+        Whether drafts that ended at their token limit count. Those that a judge fails for repetition do: a
+        refinement leaves out what they say until the limit.
     most:
         Its highest score; None for any.
     """
     failing = [
         node
-        for node in _drafts(tree, cut_drafts=cut_drafts)
-        if _fails(node, tree) and (most is None or node.score <= most)
+        for node in tree.children(None)
+        if _fails(node, tree)
+        and (most is None or node.score <= most)
+        and (cut_drafts or not _is_cut(node) or _repeats(node))
     ]
     return _draw(failing, seed, tree, "failing") if failing else None
 
@@ -176,11 +189,24 @@ def passes(node: Node, tree: SearchTree) -> bool:
 
 def _drafts(tree: SearchTree, *, cut_drafts: bool) -> list[Node]:
     """A prompt's drafts, without those that ended at their token limit where these do not count."""
-    return [
-        node
-        for node in tree.children(None)
-        if cut_drafts or node.usage.cut_calls <= node.judge_usage.cut_calls
-    ]
+    return [node for node in tree.children(None) if cut_drafts or not _is_cut(node)]
+
+
+def _is_cut(node: Node) -> bool:
+    """Whether a response stops at its token limit, by its own replies and not its judge's."""
+    return node.usage.cut_calls > node.judge_usage.cut_calls
+
+
+def _repeats(node: Node) -> bool:
+    """Whether the judge holds it against a response that it repeats itself."""
+    findings = node.judgement.findings if node.judgement else ()
+    return any(each.type == NO_REPETITION and not each.met for each in findings)
+
+
+def _lost_end(root: Node, winner: Node) -> bool:
+    """Whether a refinement no longer has the end of its draft, as often as that stands in the draft."""
+    end = root.response.strip()[-_END:].lower()
+    return winner.response.lower().count(end) < root.response.lower().count(end)
 
 
 def _fails(node: Node, tree: SearchTree) -> bool:

@@ -141,7 +141,7 @@ class Source:
         if self.run not in runs_of_pairs(settings):
             return None
         if self.run == "search":
-            return refined_pair(tree)
+            return refined_pair(tree, cut_drafts=cut)
         match settings.pairs:
             case "best_worst":
                 return best_worst_pair(tree, seed, settings.score_rule, cut_drafts=cut)

@@ -1,0 +1,35 @@
+"""How much of a text repeats itself. Pure.
+
+A model whose text collapses can still meet constraints that programs check, and a greedy answer of a small model often
+does: it says one sentence until the limit.
+"""
+
+from __future__ import annotations
+
+N = 4
+"""Words of a piece that counts as said before."""
+MOST = 0.5
+"""The share of repeated pieces above which a text is repetitive."""
+NO_REPETITION = "quality:no_repetition"
+"""The constraint type that a repetitive text does not meet."""
+
+
+def seq_rep_4(text: str) -> float:
+    """Share of the word 4-grams of a text that occurred before in it, 1 - distinct / all; 0 for fewer than five words.
+
+    Source: Welleck et al., "Neural text generation with unlikelihood training", 2020, over tokens.
+    """
+    words = text.split()
+    grams = [tuple(words[i : i + N]) for i in range(len(words) - N + 1)]
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def is_repetitive(text: str) -> bool:
+    """Whether more than half of a text repeats earlier parts of it."""
+    return seq_rep_4(text) > MOST
+
+
+def repetition_found(text: str) -> tuple[str, bool]:
+    """How much of a text repeats itself, in words, and whether it is so little that it is not repetitive."""
+    share = seq_rep_4(text)
+    return f"{share:.0%} of its word {N}-grams occurred before", share <= MOST
