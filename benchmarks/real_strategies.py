@@ -42,6 +42,7 @@ from reporting import (
 
 import spar
 from spar.eval.ifeval import FOUR, PROMPT_STRICT
+from spar.eval.repetition import REPETITIVE, WITHOUT
 from spar.eval.statistics import metrics
 from spar.eval.sweep import Point
 from spar.plugins import BENCHMARKS
@@ -57,6 +58,8 @@ STRATEGIES = (
     *("beam", "ab-mcts", "mcts"),
 )
 CACHE = "responses.db"
+WITHOUT_REPETITION = f"{PROMPT_STRICT}_{WITHOUT}"
+SHOWN = (*FOUR, REPETITIVE, WITHOUT_REPETITION)
 PASS = "pass"
 
 
@@ -67,6 +70,9 @@ def main() -> None:
     made.add_argument("--strategies", default=",".join(STRATEGIES))
     made.add_argument("--budgets", default="1,3,7,15")
     made.add_argument("--refiner", default="rewrite")
+    made.add_argument(
+        "--no-repetition", action="store_true", help="the judge fails what repeats itself"
+    )
     made.add_argument("--dtype", default="fp32", choices=("fp32", "bf16"))
     made.add_argument("--max-tokens", type=int, default=1280, help="new tokens of a draft")
     made.add_argument("--votes", type=int, default=5)
@@ -98,6 +104,7 @@ def oracle(args: argparse.Namespace) -> dict[str, Any]:
         metric=PROMPT_STRICT,
         out=folder,
         judge="verifier",
+        judge_args={"no_repetition": True} if args.no_repetition else {},
         refiner=args.refiner,
         **_common(args),
     )
@@ -111,7 +118,7 @@ def oracle(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "rows": [asdict(row) for row in rows],
         "rewrites": {name: [*_rewrites(folders[f"{name}-{most}"])] for name in largest},
-        "shares": {name: by_id(read_examples(run), FOUR) for name, run in folders.items()},
+        "shares": {name: by_id(read_examples(run), SHOWN) for name, run in folders.items()},
         "drafts": {
             tree.prompt.id: [
                 [bool(passes(node.response, tree.prompt)), node.usage.completion_tokens]
@@ -176,7 +183,16 @@ def votes(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
-    names = ("refiner", "dtype", "engine", "max_tokens", "votes", "vote_budget", "vote_tokens")
+    names = (
+        "refiner",
+        "no_repetition",
+        "dtype",
+        "engine",
+        "max_tokens",
+        "votes",
+        "vote_budget",
+        "vote_tokens",
+    )
     return {name: getattr(args, name) for name in (*names, "prompt_seed", "seed")}
 
 
@@ -215,7 +231,8 @@ def _oracle_parts(measured: Mapping[str, Any]) -> Iterable[str]:
         f"## Programs as the judge\n\n{n} prompts of IFEval, drawn by seed {settings['prompt_seed']}; drafts of at most "
         f"{settings['max_tokens']:,} tokens ({settings['dtype']}, temperature 0.9, top-p 0.9, the first greedy, run seed "
         f"{settings['seed']}), refinements by `{settings['refiner']}`. **The judge is the benchmark's own truth**, so "
-        "this is a ceiling: what a search can find, not what it would find with a judge of its own. Strict pass "
+        "this is a ceiling: what a search can find, not what it would find with a judge of its own. "
+        f"{_JUDGED[bool(settings.get('no_repetition'))]} Strict pass "
         "of the prompt as a whole, plus or minus one standard error; gains are over the greedy draft, "
         "paired over prompts, with a 95 % bootstrap interval and the prompts gained and lost."
     )
@@ -224,6 +241,7 @@ def _oracle_parts(measured: Mapping[str, Any]) -> Iterable[str]:
             "strategy",
             "budget",
             "pass, %",
+            "pass, do not repeat themselves, %",
             "n",
             "gain, points",
             "gained, lost",
@@ -245,13 +263,23 @@ def _oracle_parts(measured: Mapping[str, Any]) -> Iterable[str]:
     yield from _against(rows, points)
 
 
+_JUDGED = {
+    True: "It also fails a response that repeats itself, of which more than half of the word 4-grams occurred before "
+    "(`--judge-arg no_repetition=true`), and the refiner leaves out what is said again.",
+    False: "It does not see whether a response repeats itself, which the second column does: more than half of its word 4-grams "
+    "occurred before.",
+}
+
+
 def _oracle_row(row: Mapping[str, Any], points: Rows, base: Rows) -> list[str]:
-    metric = shares(points)[PROMPT_STRICT]
+    found = shares(points)
+    metric = found[PROMPT_STRICT]
     gained, lost, _ = flips(base, points, PROMPT_STRICT)
     return [
         row["strategy"],
         f"{row['budget']}",
         percent(metric),
+        percent(found[WITHOUT_REPETITION]) if WITHOUT_REPETITION in found else "",
         f"{metric.n}",
         "-" if points is base else change(paired(base, points)[PROMPT_STRICT]),
         "-" if points is base else f"{gained}, {lost}",

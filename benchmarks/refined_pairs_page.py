@@ -14,7 +14,7 @@ from typing import Any
 from reporting import Rows, change, paired, percent, shares, table, write_page
 
 from spar.eval.ifeval import LOOSE, PROMPT_LOOSE, PROMPT_STRICT
-from spar.eval.repetition import REPETITIVE
+from spar.eval.repetition import REPETITIVE, WITHOUT
 
 START, REFINED, INDEPENDENT = "start", "refined", "independent"
 ARMS = (REFINED, INDEPENDENT)
@@ -35,9 +35,19 @@ def page(result: Mapping[str, Any], path: Path) -> None:
     """Write the report, and its curves beside it."""
     picture = path.with_suffix(".png")
     draw(result, picture)
+    result = {**result, "cells": [_with_passes(cell) for cell in result["cells"]]}
     parts = [*_setting(result), *_tables(result), *_margins(result), *_curves(result, picture)]
     parts.append(_caveats(result["settings"]))
     write_page(path, "Refined against independent pairs on real text", result["facts"], parts)
+
+
+def _with_passes(cell: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A model's measures, with the held-out answers that pass and do not repeat themselves."""
+    held = {
+        id_: {**of, WITHOUT: (0.0 if of[REPETITIVE][0] else of[STRICT][0], of[STRICT][1])}
+        for id_, of in cell["held_out"].items()
+    }
+    return {**cell, "held_out": held}
 
 
 def _setting(result: Mapping[str, Any]) -> Iterable[str]:
@@ -84,7 +94,7 @@ def _tables(result: Mapping[str, Any]) -> Iterable[str]:
     cells = _in_both_arms(result["cells"])
     rates = list(dict.fromkeys(cell["rate"] for cell in cells))
     rows = [_row("start", "-", [start], start)]
-    differences = []
+    differences, gains = [], []
     for rate in rates:
         arms = {
             arm: [cell for cell in cells if (cell["arm"], cell["rate"]) == (arm, rate)]
@@ -92,6 +102,7 @@ def _tables(result: Mapping[str, Any]) -> Iterable[str]:
         }
         rows += [_row(arm, rate, of, start) for arm, of in arms.items()]
         differences.append(_difference(rate, arms))
+        gains += [_gain(arm, rate, of, start) for arm, of in arms.items()]
     n, tested = len(start["held_out"]), len(start["ifeval"])
     yield (
         f"Greedy answers to {n} held-out prompts of the same kind and to {tested} prompts of IFEval; means over "
@@ -104,7 +115,7 @@ def _tables(result: Mapping[str, Any]) -> Iterable[str]:
         "rate",
         "seeds",
         "held-out, strict %",
-        "its constraints, %",
+        "and without repetition, %",
         "IFEval instructions, loose %",
         "IFEval prompts, loose %",
     )
@@ -112,6 +123,8 @@ def _tables(result: Mapping[str, Any]) -> Iterable[str]:
     yield "Refined less independent, paired over prompts, with 95 % bootstrap intervals (points; words; nats):"
     last = ("IFEval prompts, strict %", "words", "repetitive, %", "loss")
     yield table(("rate", *heads[3:], *last), differences)
+    yield "Each arm less the start, held-out prompts, in points:"
+    yield table(("pairs", "rate", *heads[3:5], "repetitive, %"), gains)
 
 
 def _margins(result: Mapping[str, Any]) -> Iterable[str]:
@@ -156,7 +169,7 @@ def _row(
         rate,
         f"{len(cells)}",
         percent(held[STRICT]),
-        percent(held[INSTRUCTIONS]),
+        percent(held[WITHOUT]),
         percent(ifeval[LOOSE]),
         percent(ifeval[PROMPT_LOOSE]),
         f"{held[WORDS].value:.0f} ± {held[WORDS].stderr or math.nan:.0f}",
@@ -174,7 +187,7 @@ def _difference(rate: str, arms: Mapping[str, Sequence[Mapping[str, Any]]]) -> l
     return [
         rate,
         change(held[STRICT]),
-        change(held[INSTRUCTIONS]),
+        change(held[WITHOUT]),
         change(ifeval[LOOSE]),
         change(ifeval[PROMPT_LOOSE]),
         change(ifeval[PROMPT_STRICT]),
@@ -182,6 +195,13 @@ def _difference(rate: str, arms: Mapping[str, Sequence[Mapping[str, Any]]]) -> l
         change(held[REPETITIVE]),
         _plain(reference[LOSS], 3) if LOSS in reference else "-",
     ]
+
+
+def _gain(
+    arm: str, rate: str, cells: Sequence[Mapping[str, Any]], start: Mapping[str, Any]
+) -> list[str]:
+    gains = paired(_summed([start], "held_out"), _summed(cells, "held_out"))
+    return [arm, rate, *(change(gains[name]) for name in (STRICT, WITHOUT, REPETITIVE))]
 
 
 def _plain(difference: Any, digits: int) -> str:

@@ -40,8 +40,10 @@ def known_part(prompt: Prompt) -> KnownPart:
 
 
 def also_under(prompt: Prompt, type_: str) -> Prompt:
-    """The prompt under one more constraint, of a type without arguments."""
+    """The prompt under one more constraint, of a type without arguments, unless it has it already."""
     constraints = constraints_of(prompt)
+    if any(name == type_ for name, _ in constraints):
+        return prompt
     names = [*(name for name, _ in constraints), type_]
     arguments = [*(each for _, each in constraints), {}]
     return _under(prompt, names, arguments)
