@@ -81,7 +81,7 @@ class Listener:
         """
 
     def tree(self, tree: SearchTree) -> None:
-        """A search ended, and its tree is stored."""
+        """A search ended, and its tree is stored; a session stores none by itself."""
 
     def progress(self, activity: Activity) -> None:
         """About once a second while a stage runs; when another run starts beside one, with the totals of both."""

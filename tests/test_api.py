@@ -84,6 +84,13 @@ def test_the_blocking_forms_work_under_a_running_loop() -> None:
     assert timeless(blocking) == timeless(awaited)
 
 
+def test_an_error_of_the_blocking_forms_is_not_raised_while_another_is_handled() -> None:
+    """An uncaught one would print that there is no running event loop, before what is wrong."""
+    with pytest.raises(spar.UsageError) as caught:
+        spar.search("x", bugdet=1)
+    assert caught.value.__context__ is None
+
+
 def test_decode_stores_a_run_and_resumes_it(tmp_path: Path) -> None:
     """The second call searches what is missing and returns all trees in the order of the prompts."""
     prompts = [{"id": "b", "prompt": "Say b."}, {"id": "a", "prompt": "Say a."}]
@@ -340,6 +347,79 @@ def test_objects_that_break_their_protocol(settings: dict[str, Any], words: str)
     """Named by their class, with what they returned and what was expected."""
     with pytest.raises(spar.UsageError, match=words):
         spar.search("Say it.", **{"engine": "fake", "judge": lambda *_: False, **settings})
+
+
+class OwnEngine:
+    """An engine whose method returns what it was made with."""
+
+    model = description = "own"
+    capacity = 4
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    async def generate(self, requests: Sequence[spar.Request]) -> Any:
+        """As it was made."""
+        return self.value
+
+    async def aclose(self) -> None:
+        """Nothing to free."""
+
+
+class PlainEngine(OwnEngine):
+    """An engine whose method is not async."""
+
+    def generate(self, requests: Sequence[spar.Request]) -> Any:
+        """At once."""
+        return self.value
+
+
+class Nameless:
+    """An engine without a model's name."""
+
+    capacity, description = 4, "nameless"
+
+    async def generate(self, requests: Sequence[spar.Request]) -> Any:
+        """Nothing."""
+
+    async def aclose(self) -> None:
+        """Nothing to free."""
+
+
+def reply(**fields: Any) -> list[spar.Completion]:
+    """The replies of an engine, with other fields."""
+    right = {"text": "a", "finish": "stop", "prompt_tokens": 1, "completion_tokens": 1}
+    return [spar.Completion(**{**right, **fields})]
+
+
+@pytest.mark.parametrize(
+    ("engine", "words"),
+    [
+        (OwnEngine(None), "the engine OwnEngine returned None; expected a list of spar.Completion"),
+        (OwnEngine(each for each in reply()), "the engine OwnEngine returned <generator"),
+        (OwnEngine(["a"]), r"the engine OwnEngine returned \['a'\]; expected a list of spar.Com"),
+        (OwnEngine(reply(text=None)), "whose text is None; expected a text"),
+        (OwnEngine(reply(finish="eos")), "whose finish is 'eos'; expected 'stop' or 'length'"),
+        (OwnEngine(reply(completion_tokens=None)), "whose completion_tokens is None; expected 0"),
+        (OwnEngine(reply(prompt_tokens=-4)), "whose prompt_tokens is -4; expected 0 or more"),
+        (PlainEngine(reply()), "the engine PlainEngine has a method that is not async"),
+        (lambda *_: PlainEngine(reply()), "the engine PlainEngine has a method that is not async"),
+        (Nameless(), "the engine Nameless has no model; expected an object with model, capacity"),
+        (lambda *_: Nameless(), "the engine Nameless has no model"),
+    ],
+)
+def test_engines_that_break_their_protocol(engine: Any, words: str) -> None:
+    """Opened, or opened by a function: named, with what they returned and what was expected."""
+    with pytest.raises(spar.UsageError, match=words):
+        spar.search("Say it.", engine=engine, strategy="greedy")
+
+
+def test_an_engine_may_return_a_tuple_and_numbers_of_its_own() -> None:
+    """As numpy's, which are whole too."""
+    numpy = pytest.importorskip("numpy")
+    completions = tuple(reply(completion_tokens=numpy.int64(3)))
+    tree = spar.search("Say it.", engine=OwnEngine(completions), strategy="greedy")
+    assert (tree.answer, tree.usage.completion_tokens) == ("a", 3)
 
 
 async def cancelled(*_: object) -> bool:

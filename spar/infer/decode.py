@@ -83,19 +83,8 @@ async def decode(
         TREE.set(next(numbers))  # seen by this task and those it starts, and by no other
         PROMPT_ID.set(prompt.id)
         CUT_REPLIES.set(cut_replies)
-        listener.admitted(prompt)
-        on_node = partial(listener.node, prompt)
-        if searches is not None:
-            return await searches[prompt.id](prompt, roles, settings, on_node)
-        initial = await roots(prompt) if roots is not None else ()
-        return await run_search(
-            prompt,
-            roles,
-            settings,
-            roots=initial,
-            on_node=on_node,
-            on_attempt=attempt_callback(listener, prompt),
-        )
+        own = searches[prompt.id] if searches is not None else None
+        return await search_prompt(prompt, roles, settings, listener, roots=roots, search=own)
 
     async def write_next() -> None:
         tasks = [await ended.get()]
@@ -126,3 +115,41 @@ async def decode(
         ) from error
     finally:
         await cancel(running)
+
+
+async def search_prompt(
+    prompt: Prompt,
+    roles: Roles,
+    settings: SearchSettings,
+    listener: Listener,
+    *,
+    roots: RootsProvider | None = None,
+    search: PromptSearch | None = None,
+) -> SearchTree:
+    """Search one prompt; the listener receives the events `admitted`, `attempt` and `node`.
+
+    Parameters
+    ----------
+    roots:
+        As in `decode`.
+    search:
+        How it is searched; None from the start.
+
+    Raises
+    ------
+    EngineError
+        A request could not be served. There is no partial tree.
+    """
+    listener.admitted(prompt)
+    on_node = partial(listener.node, prompt)
+    if search is not None:
+        return await search(prompt, roles, settings, on_node)
+    initial = await roots(prompt) if roots is not None else ()
+    return await run_search(
+        prompt,
+        roles,
+        settings,
+        roots=initial,
+        on_node=on_node,
+        on_attempt=attempt_callback(listener, prompt),
+    )

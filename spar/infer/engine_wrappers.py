@@ -21,6 +21,7 @@ from spar.infer.engine import (
     StructuredEngine,
     TokenCounter,
 )
+from spar.infer.plugin_results import completed_by, require_engine
 
 T = TypeVar("T")
 
@@ -187,7 +188,21 @@ def free_requests(engine: Engine, share: float = 1.0) -> float:
 
 
 @dataclass(slots=True)
-class BorrowedEngine(EngineWrapper):
+class CheckedEngine(EngineWrapper):
+    """The innermost wrapper: refuses replies that the wrapped engine's protocol does not have, since it may be anybody's."""
+
+    async def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """Pass on; raises `UsageError` for what are no completions."""
+        return await completed_by(self.engine, self.engine.generate(requests))
+
+
+def checked(opened: object) -> CheckedEngine:
+    """An engine whose replies are checked; raises `UsageError` for an object that is none."""
+    return opened if isinstance(opened, CheckedEngine) else CheckedEngine(require_engine(opened))
+
+
+@dataclass(slots=True)
+class BorrowedEngine(CheckedEngine):
     """An engine that its owner closes."""
 
     async def aclose(self) -> None:

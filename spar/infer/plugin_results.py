@@ -1,4 +1,4 @@
-"""What a judge, an actor and a refiner gave back, held against their protocols: they may be anybody's."""
+"""What a judge, an actor, a refiner and an engine gave back, held against their protocols: they may be anybody's."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from operator import index
+from typing import Any, get_args
 
 from spar.errors import EngineError, UsageError
+from spar.infer.engine import Completion, Engine, Finish
 from spar.infer.roles import Generation
 from spar.types import Judgement, Usage
 
@@ -18,6 +20,13 @@ _FIELDS = {
     "reflection": "a text or None",
     "usage": "a spar.Usage, spar.Usage() where no model was called",
 }
+_FINISHES = get_args(Finish)
+_OF_COMPLETIONS = {
+    "text": "a text",
+    "finish": " or ".join(map(repr, _FINISHES)),
+    **dict.fromkeys(("prompt_tokens", "completion_tokens", "cached_tokens"), "0 or more"),
+}
+_OF_ENGINES = ("model", "capacity", "description", "generate", "aclose")
 
 
 async def judged_by(judge: object, returned: Awaitable[Any]) -> tuple[Judgement, Usage]:
@@ -65,6 +74,54 @@ async def written_by(role: str, writer: object, returned: Awaitable[Any]) -> Gen
             f"{_shown(getattr(result, name))}; expected {_FIELDS[name]}"
         )
     return result
+
+
+async def completed_by(engine: object, returned: Awaitable[Any]) -> list[Completion]:
+    """What the method `generate` of an engine returned, once it is there; whoever counts requests counts these.
+
+    Raises
+    ------
+    UsageError
+        It is no list of completions.
+    """
+    result = await _awaited("engine", engine, returned)
+    if not isinstance(result, list | tuple) or not all(isinstance(r, Completion) for r in result):
+        raise UsageError(
+            f"the engine {_name(engine)} returned {_shown(result)}; expected a list of spar.Completion, one a request"
+        )
+    for completion in result:
+        if name := _wrong_field(completion):
+            raise UsageError(
+                f"the engine {_name(engine)} returned a spar.Completion whose {name} is "
+                f"{_shown(getattr(completion, name))}; expected {_OF_COMPLETIONS[name]}"
+            )
+    return list(result)
+
+
+def require_engine(target: object) -> Engine:
+    """The object itself; raises `UsageError` where it lacks what an engine has."""
+    if missing := [name for name in _OF_ENGINES if not hasattr(target, name)]:
+        raise UsageError(
+            f"the engine {_name(target)} has no {', '.join(missing)}; expected an object with {', '.join(_OF_ENGINES)} "
+            "(spar.Engine)"
+        )
+    assert isinstance(target, Engine)
+    return target
+
+
+def _wrong_field(completion: Completion) -> str:
+    """The first field of a completion that is not what it must be; "" for none. It runs for every reply."""
+    if not isinstance(completion.text, str):
+        return "text"
+    if completion.finish not in _FINISHES:
+        return "finish"
+    for name in ("prompt_tokens", "completion_tokens", "cached_tokens"):
+        try:
+            if index(getattr(completion, name)) < 0:
+                return name
+        except TypeError:
+            return name
+    return ""
 
 
 async def _awaited(role: str, plugin: object, returned: Awaitable[Any]) -> Any:

@@ -31,13 +31,19 @@ def run_blocking(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end, also where the calling thread has a running event loop."""
     try:
         check_not_reimported()
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
     except BaseException:
         work.close()
         raise
-    return _run_in_thread(work)
+    return _run_in_thread(work) if _loop_is_running() else asyncio.run(work)
+
+
+def _loop_is_running() -> bool:
+    """Whether the calling thread has a running event loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _run_in_thread(work: Coroutine[Any, Any, T]) -> T:

@@ -13,7 +13,13 @@ from spar.config.groups import EngineGroup, ServerGroup
 from spar.errors import EngineError, UsageError
 from spar.infer.decode import DEFAULT_ROOM
 from spar.infer.engine import Deployment, Engine, NoteCallback
-from spar.infer.engine_wrappers import AdapterEngine, InstrumentedEngine, MissingEngine, stats
+from spar.infer.engine_wrappers import (
+    AdapterEngine,
+    InstrumentedEngine,
+    MissingEngine,
+    checked,
+    stats,
+)
 from spar.infer.response_cache import FROM_CACHE, CachedEngine, ResponseCache
 from spar.plugins import ENGINES
 from spar.run.cached_engine import cached_engine, model_stamps, open_cache, stamps_once_opened
@@ -134,7 +140,7 @@ class Engines:
         name = pick_engine(self.config)[0] if needed.engine == "auto" else needed.engine
         spec = ENGINES.spec(name)
         stamps = model_stamps(needed) if spec.loads_models else {}
-        opened = spec.open(needed, self.config, self.note)
+        opened = checked(spec.open(needed, self.config, self.note))
         if spec.loads_models:
             stamps = stamps_once_opened(needed, stamps)
         engine = self.opened[needed] = InstrumentedEngine(opened, stamps=stamps)

@@ -18,7 +18,6 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -26,12 +25,12 @@ from typing import Any, Generic, Self, TypeVar
 
 from spar.config import DecodeConfig
 from spar.errors import EngineError, SparError, UsageError
+from spar.infer.decode import search_prompt
 from spar.infer.engine import TREE, Completion, Engine, Request
-from spar.infer.following import attempt_callback
 from spar.infer.roles import Roles
-from spar.infer.search import SearchSettings, run_search
+from spar.infer.search import SearchSettings
 from spar.infer.summary import Summary
-from spar.listener import Listener, follows
+from spar.listener import Listener
 from spar.manifest import Manifest
 from spar.plugins import safe_name
 from spar.run.blocking import in_thread
@@ -46,6 +45,7 @@ from spar.run.prompt_checks import check_prompts, refuse_unrefinable
 from spar.run.resolve import models, required_roles, resolve_config, shown_model
 from spar.run.resume import PromptSource, load_summary
 from spar.run.session import Run
+from spar.run.session_listeners import InLoop, SessionActivity
 from spar.store import RunStore
 from spar.types import Prompt, Role, SearchTree
 
@@ -78,7 +78,7 @@ class Session(Generic[C]):
     config:
         Settings of every search, unless a call changes them.
     listener:
-        Receives the events of calls that name no listener of their own.
+        Receives the events of calls that name no listener of their own; searches at the same time are one activity.
     interactive:
         Whether one user waits for each search, so that latency counts more than throughput.
     """
@@ -98,6 +98,7 @@ class Session(Generic[C]):
         self._futures: set[Future[Any]] = set()
         self._closed = self._resolved = False
         self._numbers = count(1)
+        self._activity = SessionActivity(lambda: self.generated_tokens)
         _OPEN.add(self)
 
     @property
@@ -128,7 +129,7 @@ class Session(Generic[C]):
     ) -> SearchTree:
         """Like `search`, from another event loop; the listener is called in the thread of that loop."""
         changes = session_changes(self.config, changes)
-        events = _InLoop(listener or self._listener, asyncio.get_running_loop())
+        events = InLoop(listener or self._listener, asyncio.get_running_loop())
         future = self._submit(self._search(as_prompt(prompt), events, changes))
         return await asyncio.wrap_future(future)
 
@@ -158,7 +159,7 @@ class Session(Generic[C]):
 
         Cancelling this cancels the search and its requests. The listener is called in the thread of the caller's loop.
         """
-        events = _InLoop(listener, asyncio.get_running_loop())
+        events = InLoop(listener, asyncio.get_running_loop())
         search = self._submit(self._search_tree(prepared, prompt, events))
         return await asyncio.wrap_future(search)
 
@@ -242,13 +243,10 @@ class Session(Generic[C]):
         self, prepared: PreparedSearch, prompt: Prompt, listener: Listener
     ) -> SearchTree:
         TREE.set(next(self._numbers))
-        return await run_search(
-            prompt,
-            prepared.roles,
-            prepared.settings,
-            on_node=partial(listener.node, prompt),
-            on_attempt=attempt_callback(listener, prompt),
-        )
+        with self._activity.search(listener) as report:
+            tree = await search_prompt(prompt, prepared.roles, prepared.settings, listener)
+            report(tree)
+        return tree
 
     async def _prepare(self, changes: dict[str, Any], listener: Listener) -> PreparedSearch:
         return await in_thread(lambda: self._open(changes, listener))
@@ -349,24 +347,6 @@ def _check_prompt(config: DecodeConfig, prompt: Prompt, listener: Listener) -> N
     """Raise `UsageError` where the judge cannot judge this prompt, or the refiner refine for it."""
     check_prompts(config, Job("", ()), [prompt], listener.note)
     refuse_unrefinable(config, [prompt])
-
-
-class _InLoop(Listener):
-    """Calls a listener in the thread of an event loop, and not at all once that is closed."""
-
-    def __init__(self, listener: Listener, loop: asyncio.AbstractEventLoop) -> None:
-        for name in ("started", "admitted", "node", "tree", "progress", "note", "finished"):
-            setattr(self, name, _in_loop(loop, getattr(listener, name)))
-        if follows(listener):
-            self.attempt = _in_loop(loop, listener.attempt)  # type: ignore[method-assign]
-
-
-def _in_loop(loop: asyncio.AbstractEventLoop, event: Callable[..., None]) -> Callable[..., None]:
-    def call(*values: Any) -> None:
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(event, *values)
-
-    return call
 
 
 def _run_forever(loop: asyncio.AbstractEventLoop) -> None:

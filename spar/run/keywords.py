@@ -103,12 +103,13 @@ def plugin_names(settings: Mapping[str, Any]) -> dict[str, Any]:
         if "judge" in values:
             raise UsageError("both judge and verifier are given; a verifier is a judge, give one")
         values["judge"] = values.pop("verifier")
-    engine = values.get("engine")
-    if engine is not None and hasattr(engine, "generate") and not values.get("model"):
-        values["model"] = engine.model
+    engine: Any = values.get("engine")
     for name, name_of in _NAMES.items():
         if values.get(name) is not None:
-            values[name] = name_of(values[name])
+            values[name] = name_of(values[name])  # raises for an object that is none of its kind
+    is_opened = hasattr(engine, "generate") and not isinstance(engine, type)
+    if is_opened and not values.get("model"):
+        values["model"] = engine.model
     return values
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -10,12 +11,16 @@ from typing import Any
 
 import pytest
 
+import spar
 from spar.config import load_decode
 from spar.errors import UsageError
+from spar.infer.engine import Completion, Request
+from spar.infer.engines.fake import FakeEngine, scripted_reply
+from spar.listener import Activity, AttemptProgress, Listener
 from spar.run.interactive import Session
 from spar.run.job import Job
 from spar.store import read_summary, read_trees
-from spar.types import Message, Prompt, SearchTree
+from spar.types import Message, Node, Prompt, SearchTree
 
 
 def prompts(count: int) -> list[Prompt]:
@@ -126,3 +131,84 @@ def test_threads_that_search_first_at_the_same_time_share_one_loop(
         trees = [threads.submit(session.search, "a").result(), second[0].result()]
     assert [tree.prompt.messages[-1].content for tree in trees] == ["a", "b"]
     assert len(loops) == 1
+
+
+class Recorder(Listener):
+    """The names of the events that it receives, in order, but for those that come often."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.totals: list[int | None] = []
+        self.done = 0
+
+    def started(self, activity: Activity) -> None:
+        """Append."""
+        self.names.append("started")
+
+    def admitted(self, prompt: Prompt) -> None:
+        """Append."""
+        self.names.append("admitted")
+
+    def attempt(self, prompt: Prompt, attempt: AttemptProgress) -> None:
+        """Append, once for several in a row."""
+        self.names += [] if self.names[-1] == "attempt" else ["attempt"]
+
+    def node(self, prompt: Prompt, node: Node) -> None:
+        """Append."""
+        self.names.append("node")
+
+    def tree(self, tree: SearchTree) -> None:
+        """Append."""
+        self.names.append("tree")
+
+    def progress(self, activity: Activity) -> None:
+        """Append the total."""
+        self.names.append("progress")
+        self.totals.append(activity.total)
+
+    def finished(self, activity: Activity) -> None:
+        """Append, and say how much was done."""
+        self.names.append("finished")
+        self.done = activity.done
+
+
+def test_a_sessions_listener_receives_what_that_of_a_search_does() -> None:
+    """Every event of a listener, the session's own and that of a call, blocking and not; `note` tells of models."""
+    events = {name for name in vars(Listener) if not name.startswith("_")} - {"note", "progress"}
+    settings: dict[str, Any] = {"engine": "fake", "strategy": "bfs", "budget": 2}
+    alone, own, blocking, awaited = Recorder(), Recorder(), Recorder(), Recorder()
+    spar.search("x", listener=alone, **settings)
+    assert set(alone.names) == events
+    with spar.open_session(listener=own, **settings) as session:
+        session.search("x")
+        session.search("x", listener=blocking)
+        asyncio.run(session.search_async("x", listener=awaited))
+    assert own.names == blocking.names == awaited.names == alone.names
+    assert own.done == blocking.done == awaited.done == 1
+
+
+class Together(FakeEngine):
+    """Answers once three requests wait."""
+
+    def __init__(self) -> None:
+        super().__init__(scripted_reply)
+        self._all = asyncio.Barrier(3)
+
+    async def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """One completion per request, in order."""
+        await self._all.wait()
+        return await super().generate(requests)
+
+
+def test_searches_of_a_session_at_the_same_time_are_one_activity() -> None:
+    """A progress bar is drawn once, counts them all, and ends with the last."""
+    listener = Recorder()
+
+    async def search() -> None:
+        with spar.open_session(listener=listener, engine=Together(), strategy="greedy") as session:
+            await asyncio.gather(*(session.search_async(text) for text in "abc"))
+
+    asyncio.run(search())
+    assert (listener.names.count("started"), listener.names.count("finished")) == (1, 1)
+    assert listener.names.count("tree") == listener.done == 3
+    assert listener.totals == [2, 3]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from spar.errors import UsageError
 from spar.infer.engine import Deployment, Engine, EngineSpec, NoteCallback
 from spar.infer.engine_wrappers import BorrowedEngine
+from spar.infer.plugin_results import require_engine
 from spar.plugins import load
 
 if TYPE_CHECKING:
@@ -97,12 +98,12 @@ def as_spec(target: object) -> EngineSpec:
     Raises
     ------
     UsageError
-        It is none of these.
+        It is none of these, or an engine that lacks a part of the protocol.
     """
     if isinstance(target, EngineSpec):
         return target
-    if isinstance(target, Engine) and not isinstance(target, type):
-        return EngineSpec(open=partial(_borrow, target))
+    if hasattr(target, "generate") and not isinstance(target, type):
+        return EngineSpec(open=partial(_borrow, require_engine(target)))
     if callable(target):
         return EngineSpec(open=target)
     raise UsageError(
