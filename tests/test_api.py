@@ -8,6 +8,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -489,6 +490,30 @@ def test_evaluate_and_compare(tmp_path: Path) -> None:
     ]
     assert several[0].metrics == comparison.metrics
     assert None not in [each.adjusted_p for each in several]
+
+
+@pytest.mark.parametrize("measure", [spar.evaluate_async, spar.sweep_async])
+async def test_opening_a_benchmark_leaves_the_loop_alone(measure: Any) -> None:
+    """So that a time-out ends it, or the caller, as any other coroutine."""
+    begun, released = threading.Event(), threading.Event()
+    ended: list[bool] = []
+
+    class Gated(Toy):
+        """Is read once it may."""
+
+        def load(self, config: Any) -> list[spar.Prompt]:
+            """A dozen prompts."""
+            begun.set()
+            ended.append(released.wait(10))
+            return Toy.load(self, config)
+
+    task = asyncio.create_task(measure(Gated, **FAKE))
+    assert await asyncio.to_thread(begun.wait, 60)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not ended
+    released.set()
 
 
 def test_sweep_gives_a_row_a_point() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from spar.config import DecodeConfig
 from spar.errors import EngineError, RunStopped, UsageError
 from spar.files import expand_home, expand_home_in
 from spar.listener import Broadcast, Listener, LogListener
-from spar.run.blocking import blocking
+from spar.run.blocking import blocking, in_thread
 from spar.run.decoding import (
     IN_MEMORY,
     DecodeResult,
@@ -126,7 +127,10 @@ async def _decode(
     overwrite: bool = False,
 ) -> DecodeResult:
     listener = listener or LogListener()
-    config, source = _prompts(config, prompts)
+    if isinstance(prompts, str | Path):  # a data set of the hub may have to be downloaded
+        config, source = await in_thread(partial(_prompts, config, prompts))
+    else:
+        config, source = _prompts(config, prompts)
     if out is not None:
         decoded = await run_decode(
             config, source, out=expand_home(Path(out)), overwrite=overwrite, listener=listener

@@ -31,6 +31,7 @@ from spar.listener import Listener
 from spar.manifest import config_digest
 from spar.plugins import BENCHMARKS, is_path, safe_name
 from spar.record.evaluation import Results, Scored, write_examples, write_results
+from spar.run.blocking import in_thread
 from spar.run.decoding import refuse_prompt_field
 from spar.run.engine_pool import EnginePool
 from spar.store import MANIFEST, read_manifest
@@ -92,14 +93,7 @@ async def evaluate(
     RunStopped
         A request could not be served; what is written can be resumed.
     """
-    _check_combination(request, config)
-    directory = request.out or default_directory(config)
-    if (directory / MANIFEST).is_file():
-        raise UsageError(
-            f"{directory} is a run itself; an evaluation makes a folder for each benchmark: give another --out, such as {directory}-eval"
-        )
-    fetch_data(find_benchmarks(config, request), config, listener, offline=request.offline)
-    benchmarks = [open_benchmark(name, config, request, directory / name) for name in request.names]
+    benchmarks = await in_thread(lambda: _open_benchmarks(config, request, listener))
     shared = EnginePool() if pool is None else pool
     runners = [
         DirectoryJobRunner(b.config, b.outputs, listener, shared, offline=request.offline)
@@ -109,13 +103,25 @@ async def evaluate(
     await run_jobs(benchmarks, runners, close=pool is None)
     results, errors = [], list[SparError]()
     for benchmark in benchmarks:
-        try:
+        try:  # in this thread: only in the main one are verifiers limited in time
             results.append(score(benchmark))
-        except (
-            SparError
-        ) as error:  # a judge whose replies cannot be read does not affect the others
+        except SparError as error:  # replies of a judge that cannot be read affect no other
             errors.append(error)
     return results, errors[0] if errors else None
+
+
+def _open_benchmarks(
+    config: EvalConfig, request: EvalRequest, listener: Listener
+) -> list[OpenedBenchmark]:
+    """The benchmarks of a request, their data fetched and read: takes up to minutes."""
+    _check_combination(request, config)
+    directory = request.out or default_directory(config)
+    if (directory / MANIFEST).is_file():
+        raise UsageError(
+            f"{directory} is a run itself; an evaluation makes a folder for each benchmark: give another --out, such as {directory}-eval"
+        )
+    fetch_data(find_benchmarks(config, request), config, listener, offline=request.offline)
+    return [open_benchmark(name, config, request, directory / name) for name in request.names]
 
 
 def find_benchmarks(config: EvalConfig, request: EvalRequest) -> list[Benchmark]:
@@ -259,15 +265,16 @@ def find_benchmark(name: str, request: EvalRequest, config: EvalConfig = EvalCon
 
 
 def _harness_task(name: str) -> Benchmark:
-    tasks: Sequence[str] = ()
+    hint, more = did_you_mean(name, BENCHMARKS), "with lm-eval installed, one of its tasks"
     if has_package("lm_eval"):
-        from spar.eval.lm_harness.benchmark import known_tasks, task
+        from spar.eval.lm_harness.benchmark import is_mentioned, known_tasks, task
 
-        tasks = known_tasks()
-        if name in tasks:
-            return task(name)
-    hint = did_you_mean(name, BENCHMARKS) or did_you_mean(name, [*BENCHMARKS, *tasks])
-    more = "a task of lm-eval" if tasks else "with lm-eval installed, one of its tasks"
+        more = "a task of lm-eval"
+        if not hint or is_mentioned(name):  # their index takes a minute
+            tasks = known_tasks()
+            if name in tasks:
+                return task(name)
+            hint = hint or did_you_mean(name, tasks)
     raise UsageError(
         f"unknown benchmark {name!r}{hint} (accepted: {', '.join(BENCHMARKS)}, module:attribute, or {more})"
     )

@@ -42,6 +42,7 @@ from spar.infer.strategy import SearchConfig
 from spar.listener import Listener
 from spar.manifest import config_digest
 from spar.record.evaluation import Results, read_examples, writing
+from spar.run.blocking import in_thread
 from spar.run.build import make_manifest, search_settings
 from spar.run.engine_pool import EnginePool
 from spar.run.job import Job
@@ -88,10 +89,7 @@ async def sweep(
     """
     shape = SearchConfig(config.branching, config.beam_width, config.depth)
     points = plan(grid.strategies, grid.budgets, shape, deepen=grid.deepen)
-    benchmarks = find_benchmarks(config, request)
-    require_matplotlib()  # before anything is downloaded or generated
-    fetch_data(benchmarks, config, listener, offline=request.offline)
-    first = open_benchmark(request.names[0], config, request, directory)
+    first = await in_thread(lambda: _open_first(config, request, directory, listener))
     if first.outputs.external_answers is not None:
         raise UsageError(
             "spar sweep makes the answers itself; to score a file, use spar eval --responses"
@@ -134,6 +132,16 @@ async def sweep(
         results[0], grid.metric
     )  # raises for a metric that there is not; the table has another one then
     return rows
+
+
+def _open_first(
+    config: EvalConfig, request: EvalRequest, directory: Path, listener: Listener
+) -> OpenedBenchmark:
+    """The benchmark, its data fetched and read: takes up to minutes."""
+    benchmarks = find_benchmarks(config, request)
+    require_matplotlib()  # before anything is downloaded or generated
+    fetch_data(benchmarks, config, listener, offline=request.offline)
+    return open_benchmark(request.names[0], config, request, directory)
 
 
 def read_names(text: str) -> tuple[str, ...]:

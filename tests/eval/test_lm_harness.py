@@ -18,7 +18,7 @@ from spar.eval.lm_harness.benchmark import GSM8K, MMLU, TRIVIAQA, HarnessTask
 from spar.eval.lm_harness.extract import comparable
 from spar.eval.lm_harness.scored import LOGPROBS, Answered, Document, _verdicts
 from spar.eval.lm_harness.tasks import open_tasks
-from spar.eval.runner import EvalRequest, evaluate
+from spar.eval.runner import EvalRequest, evaluate, find_benchmark
 from spar.eval.statistics import metrics
 from spar.infer.engine import Completion, Continuation, Likelihood, Request
 from spar.infer.engines.fake import FakeEngine, scripted_likelihood
@@ -602,3 +602,24 @@ def test_answers_that_cannot_be_compared_are_refused(toys: str, task: str, messa
     """Free text and likelihoods, in one line, before anything is sent."""
     with pytest.raises(UsageError, match=message):
         HarnessTask(task, folder=toys).load(settings(answer_rule="majority"))
+
+
+def test_a_near_miss_of_a_benchmark_is_refused_before_lm_evals_index_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless a file of its tasks has the name: a task may well be named like a benchmark of spar's."""
+    (tmp_path / "cot.yaml").write_text("task: gsm8k_cot\n")
+    indexed: list[bool] = []
+
+    def index() -> Sequence[str]:
+        indexed.append(True)
+        return ("gsm8k_cot",)
+
+    monkeypatch.setattr("spar.eval.lm_harness.tasks._task_files", lambda: tmp_path.glob("*.yaml"))
+    monkeypatch.setattr("spar.eval.lm_harness.benchmark.known_tasks", index)
+    for name, meant in (("nano", "nano-if"), ("gsm8k_co", "gsm8k")):
+        with pytest.raises(UsageError, match=f"{name!r}; did you mean {meant!r}"):
+            find_benchmark(name, EvalRequest((name,)))
+    assert not indexed
+    assert isinstance(find_benchmark("gsm8k_cot", EvalRequest(("gsm8k_cot",))), HarnessTask)
+    assert indexed

@@ -46,13 +46,13 @@ from spar.eval.lm_harness.requests import (
     reply_requests,
 )
 from spar.eval.lm_harness.scored import LOGPROBS, Answered, as_scored
-from spar.eval.lm_harness.tasks import HarnessTasks, known_tasks, open_tasks
+from spar.eval.lm_harness.tasks import HarnessTasks, is_mentioned, known_tasks, open_tasks
 from spar.hardware import require_packages
 from spar.infer.answers import Select, select, select_best
 from spar.record.evaluation import Scored
 from spar.types import Prompt
 
-__all__ = ["GSM8K", "MMLU", "TRIVIAQA", "HarnessTask", "known_tasks", "task"]
+__all__ = ["GSM8K", "MMLU", "TRIVIAQA", "HarnessTask", "is_mentioned", "known_tasks", "task"]
 
 FLEXIBLE = "exact_match,flexible-extract"
 """GSM8K's metric that takes the last number of a reply."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 import functools
 import io
 import random
+import re
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +125,18 @@ def open_tasks(name: str, config: EvalConfig, folder: str = "") -> HarnessTasks:
             if config.num_fewshot and tasks[task_name].get_config("num_fewshot") == 0
         ),
     )
+
+
+def is_mentioned(name: str) -> bool:
+    """Whether any file of lm-eval's tasks has this name in it, which is known sooner than their index: without one it is no task."""
+    word = re.compile(rb"(?<![\w-])" + re.escape(name.encode()) + rb"(?![\w-])")
+    return any(word.search(path.read_bytes()) for path in _task_files())
+
+
+def _task_files() -> Iterator[Path]:
+    spec = find_spec("lm_eval")
+    for folder in (spec.submodule_search_locations if spec else None) or ():
+        yield from Path(folder, "tasks").rglob("*.yaml")
 
 
 def known_tasks() -> Sequence[str]:
