@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from starlette.routing import Route
 from spar.listener import Broadcast, Listener, LogListener
 from spar.serve.errors import ApiError, unexpected_error
 from spar.serve.http import (
+    CLIENT_LEFT,
+    Ending,
     EventStream,
     JsonResponse,
     check_key,
@@ -43,7 +45,7 @@ from spar.serve.http import (
 from spar.serve.metrics import Metrics
 from spar.serve.offers import Offer, answers_once
 from spar.serve.passthrough import NOTE, Upstream
-from spar.serve.reply import completion
+from spar.serve.reply import completion, usage_of
 from spar.serve.request import ChatRequest, parse_json, parse_request
 from spar.serve.running import RunningReply
 from spar.serve.searching import Job, SearchService
@@ -55,8 +57,6 @@ TREE_HEADER = "X-Spar-Tree"
 """Header with `RUN/ID` of the tree of each answer."""
 NOTE_HEADER = "X-Spar-Note"
 """Header that says what was not searched, and why."""
-CLIENT_LEFT = 499
-"""Status, in the metrics alone, of a request whose client left."""
 SIDE_TASK = "a front end's own request (a title, tags, follow-ups), answered greedily"
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -116,7 +116,11 @@ def create_app(service: SearchService, *, close: bool = True) -> Starlette:
             Route("/v1/models", server.guarded(server.models)),
             Route("/v1/models/", server.guarded(server.models)),
             Route("/v1/models/{id:path}", server.guarded(server.model)),
-            Route("/v1/chat/completions", server.guarded(server.chat), methods=["POST"]),
+            Route(
+                "/v1/chat/completions",
+                server.counted(server.guarded(server.chat)),
+                methods=["POST"],
+            ),
             Route("/metrics", server.guarded(server.metrics_text)),
             Route("/health", server.health),
         ],
@@ -145,8 +149,31 @@ class _Server:
                 return await endpoint(request)
             except ApiError as error:
                 return error_response(error)
+            except ClientDisconnect:
+                return Response(status_code=CLIENT_LEFT)
+            except Exception as error:
+                return error_response(unexpected_error(error))
 
         return guarded
+
+    def counted(self, endpoint: Endpoint) -> Endpoint:
+        """An endpoint whose replies the metrics count at their end, whatever they are."""
+
+        async def counted(request: Request) -> Response:
+            start = time.monotonic()
+            response = await endpoint(request)
+            ending = getattr(response, "ending", None) or Ending(response.status_code)
+
+            def count() -> None:
+                self._metrics.reply(ending, time.monotonic() - start)
+
+            if isinstance(response, EventStream):
+                response.at_end(count)
+            else:
+                count()
+            return response
+
+        return counted
 
     async def models(self, request: Request) -> Response:
         """The list of models."""
@@ -180,23 +207,6 @@ class _Server:
 
     async def chat(self, request: Request) -> Response:
         """Answer a conversation."""
-        start = time.monotonic()
-        try:
-            response = await self._chat(request)
-        except ApiError as error:
-            self._count(error.status, start)
-            raise
-        except ClientDisconnect:
-            self._count(CLIENT_LEFT, start)
-            return Response(status_code=CLIENT_LEFT)
-        except Exception as error:
-            self._count(500, start)
-            raise unexpected_error(error) from error
-        if not isinstance(response, EventStream):  # a stream counts itself at its end
-            self._count(response.status_code, start)
-        return response
-
-    async def _chat(self, request: Request) -> Response:
         serve = self._service.serve
         body = parse_json(await read_body(request, int(serve.max_body_mb * 1e6)))
         chat = parse_request(body, max_choices=serve.max_choices)
@@ -211,12 +221,9 @@ class _Server:
             reply = RunningReply(self._service, job, admitted.pop_all().close)
         if chat.stream:
             reply.start()
-            return self._event_stream(
-                reply.events(serve.keep_alive),
-                _headers(job, job.addresses),
-                on_end=reply.cancel,
-                status=lambda: reply.status,
-            )
+            headers = _headers(job, job.addresses)
+            events = reply.events(serve.keep_alive)
+            return EventStream(events, reply.ending, headers, on_end=reply.cancel)
         answers = await until_left(request, reply.start())
         headers = _headers(job, [answer.address for answer in answers])
         return JsonResponse(completion(job, answers, int(time.time())), headers=headers)
@@ -229,11 +236,12 @@ class _Server:
             admitted.enter_context(self._service.admission.request())
             if not chat.stream:
                 asking = asyncio.create_task(self._upstream.reply(body))
-                return JsonResponse(await until_left(request, asking), headers=headers)
-            starting = asyncio.create_task(self._upstream.stream(body))
-            lines = await until_left(request, starting)
+                content = await until_left(request, asking)
+                return JsonResponse(content, headers=headers, usage=usage_of(content, chat.n))
+            starting = asyncio.create_task(self._upstream.stream(body, chat.n))
+            stream = await until_left(request, starting)
             release = admitted.pop_all().close
-        return self._event_stream(lines, headers, on_end=release)
+        return EventStream(stream.events(), stream.ending, headers, on_end=release)
 
     async def _call_tools(self, request: Request, chat: ChatRequest) -> Response:
         """A request with tools, answered by the model that spar has loaded."""
@@ -241,34 +249,15 @@ class _Server:
         with self._service.admission.request():
             answering = asyncio.create_task(answer_with_tools(self._service, chat))
             content = await until_left(request, answering)
+        usage = usage_of(content, chat.n)
         if not chat.stream:
-            return JsonResponse(content, headers=headers)
-        return self._event_stream(tool_events(content, chat.include_usage), headers)
+            return JsonResponse(content, headers=headers, usage=usage)
+        events = tool_events(content, chat.include_usage)
+        return EventStream(events, Ending(usage=usage), headers)
 
     async def aclose(self) -> None:
         """Close the connections to the model's own server."""
         await self._upstream.aclose()
-
-    def _event_stream(
-        self,
-        events: AsyncIterator[bytes],
-        headers: Mapping[str, str],
-        *,
-        on_end: Callable[[], None] = lambda: None,
-        status: Callable[[], int] = lambda: 200,
-    ) -> Response:
-        """A stream that counts itself in the metrics at its end."""
-        start = time.monotonic()
-
-        def ended(all_sent: bool) -> None:
-            on_end()
-            self._count(status() if all_sent else CLIENT_LEFT, start)
-
-        return EventStream(events, ended, headers)
-
-    def _count(self, status: int, start: float) -> None:
-        self._metrics.requests.labels(str(status)).inc()
-        self._metrics.seconds.observe(time.monotonic() - start)
 
     def _model(self, name: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": self._created, "owned_by": "spar"}

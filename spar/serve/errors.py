@@ -62,7 +62,7 @@ def model_not_found(message: str) -> ApiError:
 
 def unexpected_error(error: Exception) -> ApiError:
     """An error of spar itself, or of a plug-in; the log has it."""
-    logging.getLogger("uvicorn.error").error("a search failed", exc_info=error)
+    logging.getLogger("uvicorn.error").error("a request failed", exc_info=error)
     return server_error(500, f"unexpected error: {type(error).__name__}", "internal_error")
 
 

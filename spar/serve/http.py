@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
@@ -17,17 +18,47 @@ from starlette.types import Receive, Scope, Send
 
 from spar.errors import UsageError
 from spar.serve.errors import ApiError, server_error
+from spar.types import Usage
 
 BODY_SECONDS = 60.0
 """Seconds in which a body must arrive."""
+CLIENT_LEFT = 499
+"""Status, in the metrics alone, of a request whose client left."""
 
 T = TypeVar("T")
 
 
+@dataclass(slots=True)
+class Ending:
+    """How the reply to a request ends: what the metrics count. Final once all of it is sent."""
+
+    status: int = 200
+    """Status of the response; of a stream, the one that it would have had, had it been known before."""
+    usage: Usage = Usage()
+    """What a reply without a search took; a search's is in its tree."""
+
+
 class JsonResponse(Response):
-    """JSON in ASCII: a model's text may hold what UTF-8 cannot."""
+    """JSON in ASCII: a model's text may hold what UTF-8 cannot.
+
+    Parameters
+    ----------
+    usage:
+        As in `Ending`.
+    """
 
     media_type = "application/json"
+
+    def __init__(
+        self,
+        content: Any,
+        *,
+        status: int = 200,
+        headers: Mapping[str, str] = {},
+        usage: Usage = Usage(),
+    ) -> None:
+        super().__init__(content, status, dict(headers))
+        self.ending = Ending(status, usage)
 
     def render(self, content: Any) -> bytes:
         """The bytes."""
@@ -36,7 +67,7 @@ class JsonResponse(Response):
 
 def error_response(error: ApiError) -> Response:
     """An error in the API's shape."""
-    return JsonResponse(error.content, status_code=error.status, headers=error.headers)
+    return JsonResponse(error.content, status=error.status, headers=error.headers)
 
 
 class EventStream(StreamingResponse):
@@ -46,29 +77,41 @@ class EventStream(StreamingResponse):
     ----------
     events:
         What is sent.
+    ending:
+        How it ends, by what the events say of it.
     on_end:
-        Called once in the end: with whether all was sent, also where the client left before the first event.
+        Called once in the end, also where the client left before the first event.
     """
 
     def __init__(
         self,
         events: AsyncIterator[bytes],
-        on_end: Callable[[bool], None],
+        ending: Ending,
         headers: Mapping[str, str] = {},
+        *,
+        on_end: Callable[[], None] = lambda: None,
     ) -> None:
         # nginx would hold the events back
         own = {"cache-control": "no-cache", "x-accel-buffering": "no"}
         super().__init__(
             self._sent(events), media_type="text/event-stream", headers={**own, **headers}
         )
-        self._on_end, self._all_sent = on_end, False
+        self.ending = ending
+        self._callbacks, self._all_sent = [on_end], False
+
+    def at_end(self, callback: Callable[[], None]) -> None:
+        """Call this, too, in the end."""
+        self._callbacks.append(callback)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events."""
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._on_end(self._all_sent)
+            if not self._all_sent:
+                self.ending.status = CLIENT_LEFT
+            for callback in self._callbacks:
+                callback()
 
     async def _sent(self, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for each in events:

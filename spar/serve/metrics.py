@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from spar.listener import Listener
-from spar.types import SearchTree
+from spar.serve.http import Ending
+from spar.types import Role, SearchTree, Usage
 
 if TYPE_CHECKING:
     from spar.serve.searching import SearchService
@@ -21,10 +22,10 @@ class Metrics(Listener):
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
         self._registry = registry = CollectorRegistry()
-        self.requests = Counter(
+        self._requests = Counter(
             "spar_requests", "Requests by their status.", ["status"], registry=registry
         )
-        self.seconds = Histogram(
+        self._seconds = Histogram(
             "spar_request_seconds",
             "Seconds from a request to the end of its reply.",
             buckets=BUCKETS,
@@ -63,6 +64,12 @@ class Metrics(Listener):
             )
         }
 
+    def reply(self, ending: Ending, seconds: float) -> None:
+        """Count a request whose reply ended."""
+        self._requests.labels(str(ending.status)).inc()
+        self._seconds.observe(seconds)
+        self._count("actor", ending.usage)
+
     def tree(self, tree: SearchTree) -> None:
         """Count a search that ended."""
         self._trees.labels(tree.strategy, tree.stop).inc()
@@ -71,9 +78,7 @@ class Metrics(Listener):
         self._faults.labels(tree.strategy).inc(len(tree.faults))
         self._tree_seconds.labels(tree.strategy).observe(tree.seconds)
         for role, usage in tree.usage_by_role.items():
-            self._calls.labels(role).inc(usage.calls)
-            self._tokens.labels(role, "prompt").inc(usage.prompt_tokens)
-            self._tokens.labels(role, "completion").inc(usage.completion_tokens)
+            self._count(role, usage)
 
     def text(self, service: SearchService) -> bytes:
         """All metrics at this moment."""
@@ -90,3 +95,8 @@ class Metrics(Listener):
         for name, value in values.items():
             self._gauges[name].set(value)
         return generate_latest(self._registry)
+
+    def _count(self, role: Role, usage: Usage) -> None:
+        self._calls.labels(role).inc(usage.calls)
+        self._tokens.labels(role, "prompt").inc(usage.prompt_tokens)
+        self._tokens.labels(role, "completion").inc(usage.completion_tokens)

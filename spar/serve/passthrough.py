@@ -25,6 +25,8 @@ from spar.run.resolve import models, urls
 from spar.run.sampling import server_fields
 from spar.sanitize import replace_surrogates
 from spar.serve.errors import ApiError, server_error
+from spar.serve.http import Ending
+from spar.serve.reply import usage_of
 
 if TYPE_CHECKING:
     import httpx
@@ -71,10 +73,10 @@ class Upstream:
         content = await self._json(response)
         return {**content, "model": body.get("model", "")}
 
-    async def stream(self, body: Mapping[str, Any]) -> AsyncIterator[bytes]:
-        """The lines of the server's stream, whose first has arrived; raises as `reply` does."""
+    async def stream(self, body: Mapping[str, Any], num_calls: int) -> UpstreamStream:
+        """The server's stream, once it has begun; raises as `reply` does."""
         response = await self._send(body, stream=True)
-        return self._lines(response, str(body.get("model", "")))
+        return UpstreamStream(response, str(body.get("model", "")), num_calls)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -158,38 +160,60 @@ class Upstream:
             raise server_error(502, "the model's server sent no completion", "engine_error")
         return content
 
-    async def _lines(self, response: httpx.Response, model: str) -> AsyncIterator[bytes]:
+
+class UpstreamStream:
+    """A stream of the model's own server, under another model's id.
+
+    Parameters
+    ----------
+    num_calls:
+        How many replies it has, for the count of a whole one.
+    """
+
+    def __init__(self, response: httpx.Response, model: str, num_calls: int) -> None:
+        self._response, self._model, self._num_calls = response, model, num_calls
+        self._counts: Mapping[str, Any] = {}
+        self.ending = Ending()
+        """By what has come so far."""
+
+    async def events(self) -> AsyncIterator[bytes]:
+        """The lines as they come; an error of its own where the server breaks off."""
         import httpx
 
         rest = b""
         try:
             # httpx's own lines end at U+2028 and the like too, which may stand in the middle of a text.
-            async for piece in response.aiter_bytes():
+            async for piece in self._response.aiter_bytes():
                 *lines, rest = (rest + piece).split(b"\n")
                 for line in lines:
-                    yield _renamed(line, model) + b"\n"
+                    yield self._read(line) + b"\n"
             if rest:
-                yield _renamed(rest, model) + b"\n"
+                yield self._read(rest) + b"\n"
+            self.ending.usage = usage_of(self._counts, self._num_calls)
         except httpx.HTTPError:
             error = server_error(502, "the model's server broke off", "engine_error")
+            self.ending.status = error.status
             # An empty line ends the event that was begun.
             yield f"\ndata: {json.dumps(error.content)}\n\ndata: [DONE]\n\n".encode()
         finally:
-            await response.aclose()
+            await self._response.aclose()
 
-
-def _renamed(line: bytes, model: str) -> bytes:
-    """A line of a stream under the model's id that the client asked for."""
-    data = line.removeprefix(b"data:").strip()
-    if not line.startswith(b"data:") or not data.startswith(b"{"):
-        return line
-    try:
-        content = json.loads(data)
-    except (ValueError, RecursionError):
-        return line
-    if "model" not in content:
-        return line
-    return b"data: " + json.dumps({**content, "model": model}).encode()
+    def _read(self, line: bytes) -> bytes:
+        """A line under the model's id that the client asked for; notes an error and the usage."""
+        data = line.removeprefix(b"data:").strip()
+        if not line.startswith(b"data:") or not data.startswith(b"{"):
+            return line
+        try:
+            content = json.loads(data)
+        except (ValueError, RecursionError):
+            return line
+        if content.get("error"):
+            self.ending.status = 502
+        if content.get("usage"):
+            self._counts = content
+        if "model" not in content:
+            return line
+        return b"data: " + json.dumps({**content, "model": self._model}).encode()
 
 
 def _refuses(response: httpx.Response, key: Key, fields: Mapping[str, Any]) -> bool:

@@ -139,6 +139,17 @@ def token_counts(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
     }
 
 
+def usage_of(completion: Mapping[str, Any], num_calls: int) -> Usage:
+    """The cost of a completion without a search, as far as its `usage` says it."""
+    counts = completion.get("usage")
+    counts = counts if isinstance(counts, dict) else {}
+    prompt, generated = (
+        value if isinstance(value := counts.get(name), int) and value > 0 else 0
+        for name in ("prompt_tokens", "completion_tokens")
+    )
+    return Usage(calls=num_calls, prompt_tokens=prompt, completion_tokens=generated)
+
+
 def event(content: dict[str, Any] | str) -> bytes:
     """A server-sent event."""
     text = content if isinstance(content, str) else json.dumps(content)

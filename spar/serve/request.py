@@ -214,6 +214,11 @@ def _uses_tools(fields: _Body) -> bool:
 
 
 def _prompt(fields: _Body, search: SearchFields, answer: AnswerFormat | None) -> Prompt:
+    if search.kwargs is not None and search.instruction_id_list is None:
+        raise invalid(
+            f"spar.{ARGUMENTS} are those of constraints, and there are none; name their types in spar.{INSTRUCTIONS}",
+            "spar",
+        )
     try:
         asked = {"messages": ending_with_user(fields.messages)}
         messages, _ = conversation(asked, "the request")

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from spar.serve.errors import ApiError, unexpected_error
+from spar.serve.http import Ending
 from spar.serve.offers import answers_once
 from spar.serve.reply import Chunks, GrowingAnswer, event, pieces, progress_line, text_of
 from spar.serve.searching import Answer, Job, SearchService
@@ -23,7 +24,7 @@ class RunningReply:
     """
 
     def __init__(self, service: SearchService, job: Job, release: Callable[[], None]) -> None:
-        self.job, self.status = job, 200
+        self.job, self.ending = job, Ending()
         self._service, self._release = service, release
         self._events: asyncio.Queue[tuple[int, Node | str] | None] = asyncio.Queue()
         self._task: asyncio.Task[list[Answer]] | None = None
@@ -75,7 +76,7 @@ class RunningReply:
             rests = [each.finish(text_of(a)) for each, a in zip(growing, answers, strict=True)]
         except Exception as error:
             failure = error if isinstance(error, ApiError) else unexpected_error(error)
-            self.status = failure.status
+            self.ending.status = failure.status
             yield event(failure.content)
         else:
             for index, (answer, rest) in enumerate(zip(answers, rests, strict=True)):

@@ -14,24 +14,30 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from spar.config import DecodeConfig
-from spar.errors import EngineError, RunStopped, ServerRefused, UsageError
+from spar.errors import EngineError, RunStopped, UsageError, did_you_mean
 from spar.infer.gather import gather
 from spar.infer.response_cache import REPEATABLE
-from spar.infer.roles import EMPTY_DRAFT, Actor
+from spar.infer.roles import Actor
 from spar.listener import AttemptProgress, Listener
+from spar.plugins import JUDGES
+from spar.rows.row import shown
 from spar.run.interactive import PreparedSearch, Session
 from spar.serve.admission import Admission
-from spar.serve.errors import ApiError, invalid, server_error
+from spar.serve.errors import invalid, server_error
+from spar.serve.failures import failure, is_silent, no_answer
 from spar.serve.lengths import AnswerLimit, actor_tokenizer
 from spar.serve.offers import Offer, answers_once, model_name, open_offers
 from spar.serve.recording import Recorder, RunDirectory
 from spar.serve.request import SOURCE, ChatRequest, SearchFields
 from spar.serve.settings import ServerSettings
-from spar.serve.shaping import Refusals, shaped_roles
+from spar.serve.shaping import shaped_roles
 from spar.types import Node, Prompt, SearchTree
+from spar.verifiers import KNOWN_TYPES
 
 MAX_PREPARED = 256
 """Searches of different settings that stay prepared."""
+MAX_NOTES = 1024
+"""Notes that are not repeated."""
 
 OnNode = Callable[[int, Node], None]
 """Takes the number of an answer and a node that joined its tree."""
@@ -102,8 +108,7 @@ class SearchService:
         self.config = settings.config.model_copy(update={"prompts": SOURCE, "total_budget": None})
         self.serve, self.listener = settings.serve, listener
         self.offers = open_offers(self.config, self.serve, listener.note)
-        self._start_notes = _StartNotes(listener)
-        self.session = Session(self.config, self._start_notes, interactive=False)
+        self.session = Session(self.config, _NewNotes(listener), interactive=False)
         self.recorder: Recorder | None = None
         if settings.out is not None:
             self.recorder = Recorder(
@@ -136,7 +141,6 @@ class SearchService:
         except BaseException:
             service.close()
             raise
-        service._start_notes.is_over = True
         name = model_name(service.resolved, service.serve)
         service.offers = replace(service.offers, model=name)
         service.tokenizer = actor_tokenizer(service.resolved)
@@ -163,6 +167,7 @@ class SearchService:
         """
         assert request.prompt is not None
         offer = self._offer(request)
+        _refuse_unknown_types(request, offer.judge or self.config.judge)
         prepared = await self._prepare(offer, request.search)
         try:
             await self.session.check_prompt(prepared, request.prompt)
@@ -235,7 +240,7 @@ class SearchService:
                 try:
                     self._prepared[offer] = await self.session.prepare_async(**_changes(offer))
                 except (EngineError, UsageError, RunStopped) as error:
-                    raise _api_error(error, search) from error
+                    raise failure(error, self.resolved, search) from error
                 greedy = self.offers.greedy()  # requests with tools need it, whenever they come
                 self._prepared.move_to_end(greedy)
                 while len(self._prepared) > MAX_PREPARED:
@@ -259,7 +264,7 @@ class SearchService:
             async with self.admission.tree():
                 tree = await self.session.search_prepared(search, job.prompt, listener)
         except (EngineError, UsageError) as error:
-            raise _api_error(error, job.request.search) from error
+            raise failure(error, self.resolved, job.request.search) from error
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -272,8 +277,8 @@ class SearchService:
         if self.recorder is not None and job.directory is not None:
             stored = await self.recorder.append(job.directory, tree)
         self.listener.tree(tree)
-        if tree.selected is None and not _is_silent(tree):
-            raise _no_answer(tree, refusals)
+        if tree.selected is None and not is_silent(tree):
+            raise no_answer(tree, refusals.first, self.resolved)
         address = job.directory.address(job.tree_id(index)) if stored and job.directory else ""
         return Answer(tree, address, is_cut=tree.answer in limit.cut)
 
@@ -283,19 +288,18 @@ class SearchService:
         return prepared.room() if prepared else 1
 
 
-class _StartNotes(Listener):
-    """Passes each note on once until the start is over: every search that is prepared notes the same models."""
+class _NewNotes(Listener):
+    """Passes each note on once: every search that is prepared notes the same models."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._noted: set[str] = set()
-        self.is_over = False
 
     def note(self, line: str) -> None:
-        """Pass on."""
-        if not self.is_over:
-            if line in self._noted:
-                return
+        """Pass on what is new."""
+        if line in self._noted:
+            return
+        if len(self._noted) < MAX_NOTES:
             self._noted.add(line)
         self._listener.note(line)
 
@@ -323,6 +327,20 @@ class _DraftListener(_NodeListener):
         self._on_draft(self._index, attempt.text)
 
 
+def _refuse_unknown_types(request: ChatRequest, judge: str) -> None:
+    """Raise `ApiError` for constraints of types that no program knows, under a model's judge that reads no constraints."""
+    names = request.search.instruction_id_list or ()
+    unknown = [name for name in names if name not in KNOWN_TYPES]
+    spec = JUDGES.spec(judge)
+    if unknown and spec.uses_model and spec.check_prompts is None:
+        hint = did_you_mean(unknown[0], KNOWN_TYPES)
+        raise invalid(
+            f"no verifier knows the constraint type {shown(unknown[0])}, and the judge {judge} reads none; leave it out, or have "
+            f"the judge hybrid vote on it{hint}",
+            "spar",
+        )
+
+
 def _listener(index: int, on_node: OnNode, on_draft: OnDraft | None) -> Listener:
     if on_draft is None:
         return _NodeListener(index, on_node)
@@ -332,28 +350,3 @@ def _listener(index: int, on_node: OnNode, on_draft: OnDraft | None) -> Listener
 def _changes(offer: Offer) -> dict[str, object]:
     changes = {"strategy": offer.strategy, "budget": offer.budget}
     return {**changes, "judge": offer.judge} if offer.judge else {**changes}
-
-
-def _api_error(error: EngineError | UsageError | RunStopped, search: SearchFields) -> ApiError:
-    """The error that a client receives: its own mistake where it chose the search, else a failure of the server."""
-    chosen = search.strategy is not None or search.judge is not None
-    if isinstance(error, UsageError) and not isinstance(error, ServerRefused) and chosen:
-        return invalid(str(error), "spar")
-    return server_error(502, f"the model cannot be asked: {error}", "engine_error")
-
-
-def _is_silent(tree: SearchTree) -> bool:
-    """Whether the model ended every reply without a word: an empty answer, as other servers give it."""
-    return bool(tree.faults) and all(
-        fault.stage == "draft" and fault.reason.startswith(EMPTY_DRAFT) for fault in tree.faults
-    )
-
-
-def _no_answer(tree: SearchTree, refusals: Refusals) -> ApiError:
-    if not tree.faults:
-        message = "the time was over before the first draft; ask for more max_seconds"
-        return server_error(504, message, "timeout", retry=False)
-    reason = tree.faults[0].reason
-    if refusals.too_long:
-        return invalid(reason, "messages", "context_length_exceeded")
-    return server_error(502, f"the search has no answer: {reason}", "no_answer")

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from spar.errors import PromptTooLong
+from spar.errors import PromptRefused
 from spar.findings import critique, finding_lines
 from spar.infer.engine import Sampling
 from spar.infer.engines.stops import find_stop
@@ -38,8 +38,8 @@ from spar.types import Judgement, Node, Prompt, Usage
 class Refusals:
     """What the engine refused in a search, which its tree has in words only."""
 
-    too_long: bool = False
-    """Whether the prompt did not fit."""
+    first: PromptRefused | None = None
+    """What the engine raised for the first draft that it refused."""
 
 
 def shaped_roles(
@@ -111,7 +111,8 @@ class ShapedActor:
         try:
             generation = await self.actor.draft(prompt, index, seeds)
         except AttemptFailed as error:
-            self.refusals.too_long |= isinstance(error.__cause__, PromptTooLong)
+            if isinstance(error.__cause__, PromptRefused):
+                self.refusals.first = self.refusals.first or error.__cause__
             raise
         response = shaped_text(generation.response, self.shape)
         if not isinstance(self.actor, Actor):  # one of the caller's own, which may know no limit

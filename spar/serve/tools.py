@@ -15,11 +15,12 @@ from dataclasses import replace
 from typing import Any
 
 from spar.chat_template import ChatTemplate, template_variables
-from spar.errors import EngineError, PromptRefused, PromptTooLong
+from spar.errors import EngineError, UsageError
 from spar.infer.engine import Completion, Request, Sampling
 from spar.infer.roles import Actor
 from spar.sanitize import replace_surrogates, sanitize
-from spar.serve.errors import ApiError, invalid, server_error
+from spar.serve.errors import ApiError, invalid
+from spar.serve.failures import failure
 from spar.serve.reply import chunk, event, token_counts
 from spar.serve.request import ChatRequest
 from spar.serve.searching import SearchService
@@ -88,12 +89,8 @@ async def answer_with_tools(service: SearchService, chat: ChatRequest) -> dict[s
         async with service.admission.tree():
             requests = _requests(chat, prompt, actor.sampling)
             replies = await service.session.complete(actor.engine, requests)
-    except PromptTooLong as error:
-        raise invalid(str(error), "messages", "context_length_exceeded") from error
-    except PromptRefused as error:
-        raise invalid(str(error), "messages") from error
-    except EngineError as error:
-        raise server_error(502, f"the model cannot be asked: {error}", "engine_error") from error
+    except (EngineError, UsageError) as error:
+        raise failure(error, service.resolved) from error
     model = chat.model or service.offers.id_of(offer)
     return _completion(model, [_choice(r, tokenizer, prompt, tools) for r in replies], replies)
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from spar.config import DecodeConfig
 from spar.config.yaml_text import load_yaml
+from spar.infer.engine import NoteCallback
 from spar.infer.engines.fake import FakeEngine, scripted_reply
+from spar.run.resolve import resolve_config
 from spar.serve.app import open_app
 from spar.serve.deployment import OWN, application
 from spar.serve.server import dry_run_text
 from spar.serve.settings import server_settings
 from spar.types import Prompt
+from tests.fakes import Notes
 from tests.serve.harness import asking, running, serving
 
 
@@ -68,3 +73,18 @@ def test_the_deployment_file_has_known_settings() -> None:
     assert settings.serve.offer == ("bfs-15", "greedy")
     assert settings.config.model == deployed["args"]["model"]
     assert set(OWN) & set(deployed["args"]) == {"replicas", "gpus", "out"}
+
+
+def test_a_note_on_models_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for each search that is prepared, at the start or for a client later."""
+    notes = Notes()
+
+    def noting(config: DecodeConfig, note: NoteCallback, **options: Any) -> DecodeConfig:
+        note("engine: hf, since no GPU is seen")
+        return resolve_config(config, note, **options)
+
+    monkeypatch.setattr("spar.run.interactive.resolve_config", noting)
+    with serving(listener=notes, serve={"offer": ("bfs-3", "greedy")}) as served:
+        for budget in (4, 5):
+            assert served.post(asking(model=f"bfs-{budget}/tiny")).status_code == 200
+    assert notes.lines.count("engine: hf, since no GPU is seen") == 1

@@ -7,9 +7,14 @@ from typing import Any
 
 import pytest
 
-from spar.errors import EngineError, PromptTooLong, UsageError
+from spar.config import DecodeConfig
+from spar.errors import EngineError, PromptRefused, PromptTooLong, UsageError
 from spar.infer.engine import Request
 from spar.infer.engines.fake import FakeEngine
+from spar.serve.errors import NO_RETRY
+from spar.serve.failures import no_answer
+from spar.types import Fault, SearchTree
+from tests.fakes import make_prompt
 from tests.serve.harness import Served, asking, serving
 
 TURN = {"role": "user", "content": "Hi."}
@@ -42,6 +47,9 @@ DEEP = json.loads("[" * 80 + "]" * 80)
         ({"spar": {"judge": "os:system"}}, 400, "spar.judge"),
         ({"spar": {"buget": 3}}, 400, "spar.buget"),
         ({"spar": {"judge": "verifier"}}, 400, None),
+        ({"spar": {"kwargs": [{}]}}, 400, "spar"),
+        ({"spar": {"instruction_id_list": ["no:such"]}}, 400, "spar"),
+        ({"model": "greedy", "spar": {"instruction_id_list": ["no:such"]}}, 400, "spar"),
         ({"metadata": DEEP}, 400, None),
         ({"response_format": {"type": "xml"}}, 400, "response_format"),
     ],
@@ -121,6 +129,9 @@ def test_the_key_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
         right = {"authorization": "Bearer right-key"}
         assert served.post(asking(), headers=right).status_code == 200
         assert served.get("/health").status_code == 200
+        counts = served.get("/metrics", headers=right).text
+        assert 'spar_requests_total{status="401"} 4.0' in counts
+        assert 'spar_requests_total{status="200"} 1.0' in counts
     monkeypatch.delenv("SPAR_TEST_KEY")
     with (
         pytest.raises(UsageError, match="SPAR_TEST_KEY is not set"),
@@ -134,6 +145,7 @@ def test_the_key_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (EngineError("the server is away"), 502, "engine_error"),
         (PromptTooLong("900 tokens, and the model holds 256"), 400, "context_length_exceeded"),
+        (PromptRefused("the template raises"), 400, "invalid_value"),
     ],
 )
 def test_what_the_engine_raises(raised: Exception, status: int, code: str) -> None:
@@ -147,3 +159,20 @@ def test_what_the_engine_raises(raised: Exception, status: int, code: str) -> No
     assert response.status_code == status
     assert response.json()["error"]["code"] == code
     assert str(raised) in response.json()["error"]["message"]
+
+
+def test_a_judge_that_votes_on_them_takes_constraints_of_unknown_types(served: Served) -> None:
+    """As `hybrid` says of itself; the others, which read no constraints, refuse what nobody would check."""
+    fields = {"instruction_id_list": ["no:such"], "judge": "hybrid"}
+    assert served.post(asking(spar=fields)).status_code == 200
+
+
+def test_a_search_without_an_answer_is_not_repeated() -> None:
+    """By OpenAI's clients: it has had its budget, and the engine its retries."""
+    fault = Fault(parent=None, stage="draft", reason="http://up:8000/v1: nothing that helps")
+    tree = SearchTree(
+        prompt=make_prompt(), strategy="bfs", config="", faults=(fault,), stop="budget"
+    )
+    error = no_answer(tree, None, DecodeConfig(base_url=("http://up:8000/v1",)))
+    assert (error.status, error.code, error.headers) == (502, "no_answer", NO_RETRY)
+    assert str(error).endswith("has no answer: the model's server: nothing that helps")

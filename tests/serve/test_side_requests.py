@@ -105,7 +105,7 @@ def with_tools(body: dict[str, Any]) -> tuple[int, Any] | None:
         "id": "up-1",
         "model": body["model"],
         "choices": [choice],
-        "usage": {"total_tokens": 3},
+        "usage": {"prompt_tokens": 2, "completion_tokens": 1, "total_tokens": 3},
     }
 
 
@@ -141,6 +141,23 @@ def test_tools_are_passed_through(monkeypatch: pytest.MonkeyPatch) -> None:
         searched = served.post(asking(tools=[TOOL], tool_choice="none"))
         assert searched.json()["spar"]["strategy"] == "bfs"
         assert served.service.admission.requests == 0
+
+
+def test_the_metrics_count_what_requests_with_tools_take() -> None:
+    """Calls and tokens of the actor, by the server's own count."""
+    script = Script(models=("up",), answer=with_tools)
+    with (
+        ScriptedServer(script) as upstream,
+        serving(engine="openai", base_url=(upstream.url,)) as served,
+    ):
+        assert served.post(asking(tools=[TOOL])).status_code == 200
+        assert served.post(asking("broken", tools=[TOOL])).status_code == 502
+        counts = served.get("/metrics").text
+    assert 'spar_calls_total{role="actor"} 1.0' in counts
+    assert 'spar_tokens_total{kind="prompt",role="actor"} 2.0' in counts
+    assert 'spar_tokens_total{kind="completion",role="actor"} 1.0' in counts
+    assert 'spar_requests_total{status="200"} 1.0' in counts
+    assert 'spar_requests_total{status="502"} 1.0' in counts
 
 
 def streaming(events: Callable[[], AsyncIterator[str | bytes]]) -> Any:
@@ -197,6 +214,33 @@ def test_a_stream_with_tools_is_relayed_as_it_comes() -> None:
         assert first["choices"][0]["delta"]["content"] == "one"
         wait_for(lambda: ended == [True])
         wait_for(lambda: not served.service.admission.requests)
+
+
+@pytest.mark.parametrize("ends", ["breaks off", "says so", "well"])
+def test_the_metrics_count_a_stream_with_tools_by_how_it_ends(ends: str) -> None:
+    """Its status, and what it took where it is whole; its response has status 200 either way."""
+    usage = {"prompt_tokens": 5, "completion_tokens": 12}
+
+    async def events() -> Any:
+        yield f"data: {json.dumps({'choices': [{'delta': {'content': 'one'}}]})}\n\n"
+        if ends == "breaks off":
+            raise RuntimeError
+        last = {"error": {"message": "later"}} if ends == "says so" else {"usage": usage}
+        yield f"data: {json.dumps(last)}\n\ndata: [DONE]\n\n"
+
+    status = "200" if ends == "well" else "502"
+    with (
+        running(streaming(events)) as url,
+        serving(base_url=(f"{url}/v1",), actor_model="up") as served,
+    ):
+        assert stream(served, asking(tools=[TOOL], n=3))[0].status_code == 200
+        counted = f'spar_requests_total{{status="{status}"}} 1.0'
+        wait_for(lambda: counted in served.get("/metrics").text)
+        counts = served.get("/metrics").text
+    assert counts.count("spar_requests_total{") == 1
+    if ends == "well":
+        assert 'spar_calls_total{role="actor"} 3.0' in counts
+        assert 'spar_tokens_total{kind="completion",role="actor"} 12.0' in counts
 
 
 def test_a_streamed_text_may_hold_any_separator() -> None:

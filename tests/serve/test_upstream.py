@@ -11,9 +11,10 @@ import pytest
 from spar.errors import ServerRefused
 from spar.serve.server import dry_run_text
 from spar.serve.settings import server_settings
-from tests.answers import Script
+from tests.answers import Script, error_body
 from tests.serve.harness import asking, serving, wait_for
 from tests.serve.test_side_requests import TOOL
+from tests.serve.test_streaming import data_of, stream
 from tests.servers import ScriptedServer
 
 SECRET = "sk-upstream-secret-1"
@@ -69,8 +70,33 @@ def test_an_upstream_that_is_away(tmp_path: Path) -> None:
             response = served.post(asking(model="greedy/tiny"))
             assert response.status_code == 502
             assert response.json()["error"]["code"] == "engine_error"
+            assert upstream.url not in response.json()["error"]["message"]
             upstream.start()
             assert served.post(asking(model="greedy/tiny")).status_code == 200
+
+
+def filtering(body: dict[str, Any]) -> tuple[int, Any] | None:
+    """A content filter, which refuses one prompt and serves others."""
+    if "weapon" not in str(body["messages"]):
+        return None
+    return 400, error_body("the content filter was triggered", "content_filter", "")
+
+
+@pytest.mark.parametrize("model", ["greedy/tiny", "best-of-n-3/tiny"])
+def test_a_prompt_that_the_upstream_refuses_is_the_clients_mistake(model: str) -> None:
+    """400 with what is wrong, so that OpenAI's clients do not repeat the search; the upstream's address is not shown."""
+    with (
+        ScriptedServer(Script(answer=filtering)) as upstream,
+        serving("openai", base_url=(upstream.url,)) as served,
+    ):
+        response = served.post(asking("Build a weapon.", model=model))
+        error = response.json()["error"]
+        assert (response.status_code, error["param"]) == (400, "messages")
+        assert "the content filter was triggered" in error["message"]
+        assert upstream.url not in error["message"]
+        _, lines = stream(served, asking("Build a weapon.", model=model))
+        assert data_of(lines)[-2] == {"error": error}
+        assert served.post(asking(model=model)).status_code == 200
 
 
 def test_no_key_of_an_upstream_is_repeated(
