@@ -25,7 +25,7 @@ from typing import Any
 from spar import hardware
 from spar.data_folder import data_root
 from spar.errors import MissingExtra, UsageError
-from spar.instruction_checks import Checked, VerifierSet, check_instructions
+from spar.instruction_checks import Checked, PublishedDraw, VerifierSet, check_instructions
 from spar.nltk_folders import (
     STOP_WORDS,
     TAGGER,
@@ -74,6 +74,10 @@ _REGISTRIES = (
 """Packages with the verifiers, the preferred one first, and the module that lists their classes."""
 _CALLED = ("emoji", "nltk", "syllapy")
 """Packages that the verifiers call."""
+PUBLISHED_DRAWS: Mapping[str, PublishedDraw] = {
+    "286": PublishedDraw("repeat:repeat_span", "n_start", 0),
+}
+"""Key of a row of IFBench to the index that the packages take for none."""
 EXTRA, PURPOSE = "ifbench", "checking IFBench's instructions"
 """Of the errors about a package that is missing."""
 

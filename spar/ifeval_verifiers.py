@@ -18,7 +18,7 @@ from typing import Any
 from spar import hardware
 from spar.data_folder import data_root
 from spar.errors import MissingExtra
-from spar.instruction_checks import Checked, VerifierSet, check_instructions
+from spar.instruction_checks import Checked, PublishedDraw, VerifierSet, check_instructions
 from spar.nltk_folders import require_tokenizer
 
 IFEVAL_TYPES = frozenset(
@@ -44,6 +44,11 @@ LANGUAGE_TYPES = frozenset(
     }
 )
 """Types whose verdict rests on langdetect."""
+PUBLISHED_DRAWS: Mapping[str, PublishedDraw] = {
+    "1122": PublishedDraw("keywords:letter_frequency", "letter", "#"),
+    "1129": PublishedDraw("keywords:letter_frequency", "letter", "!"),
+}
+"""Key of a row of IFEval to the argument that is no letter."""
 LOGGER = "lm_eval.tasks.ifeval.instructions"
 """Where the verifiers write texts in which langdetect finds no language."""
 PACKAGES = ("lm_eval", "langdetect", "nltk")
@@ -124,8 +129,8 @@ def checkers(folder: str = "") -> Mapping[str, Any]:
     return _LOADED
 
 
-def count(name: str, text: str) -> int:
-    """What lm-eval counts for a type whose verifier uses a tokenizer: sentences, or words in capital letters.
+def count(name: str, text: str) -> int | tuple[str, ...]:
+    """What lm-eval counts for a type whose verifier uses a tokenizer: how many sentences, or the words in capital letters.
 
     Raises
     ------
@@ -136,7 +141,7 @@ def count(name: str, text: str) -> int:
     util = _imported("lm_eval.tasks.ifeval.instructions_util")
     if name == "length_constraints:number_sentences":
         return int(util.count_sentences(text))
-    return sum(word.isupper() for word in util.nltk.word_tokenize(text))
+    return tuple(word for word in util.nltk.word_tokenize(text) if word.isupper())
 
 
 _LOADED: dict[str, Any] = {}

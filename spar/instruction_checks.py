@@ -78,6 +78,8 @@ class Checked:
     """What the verifier failed with, "" where it did not."""
     undecided: bool = False
     """Whether langdetect's draws disagree about the language, so that the verdict is that of most of them."""
+    drawn: str = ""
+    """The argument in whose place the verifier drew one of its own, "" where it drew none."""
 
     @property
     def reason(self) -> str:
@@ -87,6 +89,20 @@ class Checked:
         if self.undecided:
             return f"{self.why} [too short to tell its language: most of {len(SEEDS)} draws decide]"
         return self.why
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedDraw:
+    """An argument of a benchmark's row in whose place the verifiers draw one, as its published scores do."""
+
+    type: str
+    """Type of the instruction."""
+    argument: str
+    value: Any
+
+    def is_of(self, name: str, arguments: Mapping[str, Any]) -> bool:
+        """Whether an instruction is the row's."""
+        return name == self.type and arguments.get(self.argument) == self.value
 
 
 def check_instructions(
@@ -188,7 +204,8 @@ def limited(seconds: float) -> Iterator[None]:
 def argument_error(names: Iterable[str], arguments: Mapping[str, Any]) -> str:
     """What is wrong with a constraint's arguments where its verifier would not refuse them, "" if nothing is.
 
-    The packages' verifiers draw an argument that is missing, so that the verdict would be chance.
+    The packages' verifiers draw an argument that is missing, negative or empty, so that the verdict would be chance;
+    what else they replace is in `Checked.drawn`.
 
     Parameters
     ----------
@@ -205,7 +222,17 @@ def argument_error(names: Iterable[str], arguments: Mapping[str, Any]) -> str:
             isinstance(value, list) and value and all(isinstance(word, str) for word in value)
         ):
             return f"{key} is {shown(value)}, expected a list of words"
+        if isinstance(value, bool):
+            return f"{key} is {shown(value)}, expected a number or a text"
+        if isinstance(value, int | float) and not value >= 0:
+            return f"{key} is {shown(value)}, expected 0 or more"
+        if any(isinstance(text, str) and not text.strip() for text in (value, *_items(value))):
+            return f"{key} is {shown(value)}, expected a text that is not empty"
     return ""
+
+
+def _items(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else ()
 
 
 def shown(value: Any) -> str:
@@ -221,10 +248,10 @@ def _checked(
     texts: Sequence[str],
     prompt: str,
 ) -> Checked:
-    why, strict, loose, error, undecided = "", False, False, "", False
+    why, strict, loose, error, undecided, drawn = "", False, False, "", False, ""
     try:
         with limited(LIMIT_SECONDS):
-            why = _built(instruction, arguments, prompt)
+            why, drawn = _built(instruction, arguments, prompt)
             for number, text in enumerate(texts):
                 votes = _votes(verifiers, instruction, text)
                 loose = 2 * sum(votes) > len(votes)
@@ -234,7 +261,7 @@ def _checked(
                     break
     except Exception as failure:  # a verifier's failure is data, as an attempt's is
         error = str(failure) if isinstance(failure, TooLong) else _kind(failure)
-    return Checked(instruction.id, why, strict, loose, error, undecided)
+    return Checked(instruction.id, why, strict, loose, error, undecided, drawn)
 
 
 def _votes(verifiers: VerifierSet, instruction: Any, text: str) -> tuple[bool, ...]:
@@ -250,14 +277,32 @@ def _votes(verifiers: VerifierSet, instruction: Any, text: str) -> tuple[bool, .
     return tuple(votes)
 
 
-def _built(instruction: Any, arguments: Mapping[str, Any], prompt: str) -> str:
-    """Give the verifier its arguments; the instruction in its words, with what it drew."""
+def _built(instruction: Any, arguments: Mapping[str, Any], prompt: str) -> tuple[str, str]:
+    """Give the verifier its arguments; the instruction in its words, and which argument it drew."""
     passed = {key: value for key, value in arguments.items() if value is not None}
+    before = random.getstate()
     description = instruction.build_description(**passed)
-    if "prompt" in (instruction.get_instruction_args() or ()):
+    used = instruction.get_instruction_args() or {}
+    drawn = _replaced(passed, used) if random.getstate() != before else ""
+    if "prompt" in used:
         description = instruction.build_description(prompt=prompt)
     line = " ".join(description.split())
-    return line if len(line) <= SHOWN_CHARACTERS else f"{line[:SHOWN_CHARACTERS]}..."
+    return line if len(line) <= SHOWN_CHARACTERS else f"{line[:SHOWN_CHARACTERS]}...", drawn
+
+
+def _replaced(passed: Mapping[str, Any], used: Mapping[str, Any]) -> str:
+    """The first argument that a verifier which drew uses in another form than it was passed."""
+    for name, value in passed.items():
+        if name in used and _normalized(used[name]) != _normalized(value):
+            return name
+    return "one of them"  # what it drew is, by chance, what was passed
+
+
+def _normalized(value: Any) -> Any:
+    # Verifiers strip texts, write them in small letters and sort lists.
+    if isinstance(value, list):
+        return sorted({str(item).strip().lower() for item in value})
+    return value.strip().lower() if isinstance(value, str) else value
 
 
 def _kind(failure: Exception) -> str:

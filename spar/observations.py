@@ -12,16 +12,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from spar.ifbench_observations import FOUND
 from spar.instruction_checks import LIMIT_SECONDS, TooLong, count_words, limited
+from spar.keyword_observations import existence, forbidden, frequency
 from spar.repetition import NO_REPETITION, repetition_found
 
 _SHOWN = 40
 """Characters of the response that are quoted."""
+_LISTED = 6
+"""Words that are listed."""
 _WORD = re.compile(r"\w+")
 _OPTIONS = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 _FAILURES = (
@@ -44,14 +48,17 @@ class Observation:
 
 
 def observe(
-    response: str, type_: str, arguments: Mapping[str, Any], count: int | None = None
+    response: str,
+    type_: str,
+    arguments: Mapping[str, Any],
+    count: int | Sequence[str] | None = None,
 ) -> Observation | None:
     """What a response has of one constraint; None for a type, or arguments, that only the verifier understands.
 
     Parameters
     ----------
     count:
-        What the verifier itself counts, for types of `COUNTED`.
+        What the verifier itself counts, for types of `COUNTED`: how many, or the words in capital letters themselves.
     """
     counted = {"count": count} if type_ in COUNTED else {}
     try:
@@ -115,38 +122,23 @@ def _sentences(text: str, *, relation: str, num_sentences: int, count: int | Non
 
 
 def _capital_words(
-    text: str, *, capital_frequency: int, capital_relation: str, count: int | None
+    text: str, *, capital_frequency: int, capital_relation: str, count: int | Sequence[str] | None
 ) -> Observation:
-    observed = _related(capital_relation, capital_frequency, "word", count or 0)
+    words = () if count is None or isinstance(count, int) else count
+    number = count if isinstance(count, int) else len(words)
+    observed = _related(capital_relation, capital_frequency, "word", number)
     constraint = f"{observed.constraint} in capital letters"
     if count is None:
         return Observation(constraint, "", None)
-    return Observation(constraint, observed.found, observed.met)
+    return Observation(constraint, observed.found + _counted_words(words), observed.met)
 
 
-def _existence(text: str, *, keywords: Sequence[str]) -> Observation:
-    missing = [word for word in keywords if not re.search(word, text, re.IGNORECASE)]
-    found = f"missing {_listed(missing)}" if missing else "all there"
-    if len(keywords) == 1:
-        found = "missing" if missing else "there"
-    return Observation(f"contains {_listed(keywords)}", found, not missing)
-
-
-def _frequency(text: str, *, keyword: str, frequency: int, relation: str) -> Observation:
-    count = len(re.findall(keyword.strip(), text, re.IGNORECASE))
-    observed = _related(relation, frequency, "time", count)
-    return Observation(f"{_quoted(keyword)} {observed.constraint}", observed.found, observed.met)
-
-
-def _forbidden(text: str, *, forbidden_words: Sequence[str]) -> Observation:
-    counts = {
-        word: len(re.findall(rf"\b{word}\b", text, re.IGNORECASE)) for word in forbidden_words
-    }
-    used = [f"{_quoted(word)} {_times(count)}" for word, count in counts.items() if count]
-    found = f"found {', '.join(used)}" if used else "not there"
-    if used and len(counts) == 1:
-        found = f"found {_times(sum(counts.values()))}"
-    return Observation(f"forbidden {_listed(forbidden_words)}", found, not used)
+def _counted_words(words: Sequence[str]) -> str:
+    """The words that were counted in brackets, the first `_LISTED` of them; "" without any."""
+    counts = [*Counter(words).items()]
+    listed = [f"{word[:_SHOWN]}{f' {_times(count)}' * (count > 1)}" for word, count in counts]
+    more = ["..."] if len(listed) > _LISTED else []
+    return f" ({', '.join([*listed[:_LISTED], *more])})" if listed else ""
 
 
 def _letters(text: str, *, letter: str, let_frequency: int, let_relation: str) -> Observation:
@@ -343,10 +335,14 @@ def _story(text: str, *, first_sentence: str, last_sentence: str) -> Observation
     return Observation(constraint, found, met)
 
 
+def _observing(function: Callable[..., tuple[str, str, bool]]) -> Callable[..., Observation]:
+    return lambda text, **arguments: Observation(*function(text, **arguments))
+
+
 DESCRIBE: Mapping[str, Callable[..., Observation]] = {
-    "keywords:existence": _existence,
-    "keywords:frequency": _frequency,
-    "keywords:forbidden_words": _forbidden,
+    "keywords:existence": _observing(existence),
+    "keywords:frequency": _observing(frequency),
+    "keywords:forbidden_words": _observing(forbidden),
     "keywords:letter_frequency": _letters,
     "length_constraints:number_sentences": _sentences,
     "length_constraints:number_paragraphs": _divided_paragraphs,

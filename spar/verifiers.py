@@ -3,19 +3,10 @@
     unverifiable(prompt)             "" if programs can check every constraint of the prompt, else why not
     passes(response, prompt)         whether a response meets them all
 
-nano-if's prompts are checked by the functions below, which are pure and need no package. Those with IFEval's ids
-take IFEval's keyword arguments and agree with the verifiers of lm-eval 0.4.13 on everything that nano-if can
-produce, with two differences:
-
-- lm-eval also uses langdetect to check that an all-capitals or lower-case text is English. On a sentence
-  of eight words its answer is chance, so it is left out here.
-- Sentences are counted by a closing `.`, `!` or `?` followed by white space; lm-eval uses NLTK's Punkt,
-  which also knows abbreviations. nano-if writes none.
-
-Any other prompt gets lm-eval's verdicts: from these functions where they are equal on every text (`EQUAL`), and from
-lm-eval's own (`spar.ifeval_verifiers`) where a constraint of the prompt needs them. The types with ids `nano:...` are
-nano-if's own and have no counterpart in IFEval. IFBench's types are checked by a package of its own
-(`spar.ifbench_verifiers`); a prompt may mix the types of all three.
+nano-if's prompts are checked by functions of spar's own (`spar.own_verifiers`), which need no package. Any other prompt
+gets lm-eval's verdicts: from these functions where they are equal on every text (`EQUAL`), and from lm-eval's own
+(`spar.ifeval_verifiers`) where a constraint of the prompt needs them. IFBench's types are checked by a package of its
+own (`spar.ifbench_verifiers`); a prompt may mix the types of all three.
 
 A verdict comes with what was found in the response (`spar.observations`).
 """
@@ -28,9 +19,11 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
+from spar import ifbench_verifiers, ifeval_verifiers
 from spar.errors import SparError
 from spar.findings import finding
 from spar.ifbench_verifiers import IFBENCH_TYPES, unverifiable_types
@@ -40,18 +33,16 @@ from spar.ifeval_verifiers import IFEVAL_TYPES, check, checkers, count
 from spar.instruction_checks import (
     LIMIT_SECONDS,
     Checked,
+    PublishedDraw,
     TooLong,
     argument_error,
-    count_words,
     limited,
     shown,
 )
+from spar.keyword_observations import KEYWORDS, pattern_of, plain_text
 from spar.observations import COUNTED, observe
-from spar.repetition import NO_REPETITION, is_repetitive
+from spar.own_verifiers import EQUAL, VERIFIERS, count_sentences, verify
 from spar.types import Finding, Prompt
-
-Check = Callable[..., bool]
-"""A verifier: the response, then the constraint's keyword arguments."""
 
 Constraint = tuple[str, dict[str, Any]]
 """A constraint's type and its arguments."""
@@ -59,8 +50,6 @@ Constraint = tuple[str, dict[str, Any]]
 CONSTRAINTS = "instruction_id_list"
 """Field of a prompt's meta with the types of its constraints."""
 
-_SENTENCE_BREAK = re.compile(r"[.!?][\"')\]]*\s+")
-_WORD = re.compile(r"\w+")
 _WHOLE = re.compile(r"(\d)\.0\b")
 """A whole number as IFBench's data have it: 5.0."""
 _NANO_ID = re.compile(r"nano(-[a-z]+)+(-\d+){2,3}")
@@ -69,20 +58,9 @@ _BAD_ARGUMENTS = (
     *(MemoryError, OverflowError, RecursionError),
 )
 """What a verifier raises that gets arguments of another type, or a size without bound."""
+_PUBLISHED_DRAWS = {**ifeval_verifiers.PUBLISHED_DRAWS, **ifbench_verifiers.PUBLISHED_DRAWS}
 _LISTED = 3
 """Reasons that a message names."""
-
-
-def verify(response: str, instruction_id: str, kwargs: Mapping[str, Any]) -> bool:
-    """Whether `response` meets one constraint of nano-if; a blank response meets none.
-
-    Raises
-    ------
-    KeyError
-        There is no verifier for `instruction_id`; see `VERIFIERS`.
-    """
-    check_response = VERIFIERS[instruction_id]
-    return bool(response.strip()) and check_response(response, **kwargs)
 
 
 def passes(response: str, prompt: Prompt) -> bool | None:
@@ -105,7 +83,7 @@ def verify_prompt(response: str, prompt: Prompt) -> tuple[Finding, ...]:
     by_lm_eval = _needs_lm_eval(constraints, is_nano=is_nano)
     findings = []
     for (name, arguments), verdict in zip(constraints, checked, strict=True):
-        counted: int | None = None
+        counted: int | tuple[str, ...] | None = None
         if name in COUNTED:
             counted = count(name, response) if by_lm_eval else count_sentences(response)
         findings.append(
@@ -142,7 +120,9 @@ def unverifiable(prompt: Prompt) -> str:
         return str(error)
     if absent := [name for name in names if name in missing]:
         return f"{absent[0]} cannot be checked: {missing[absent[0]]}"
-    return _wrong_arguments(json.dumps(constraints, default=str), is_nano=is_nano)
+    published = _PUBLISHED_DRAWS.get(prompt.id)
+    listed = json.dumps(constraints, default=str)
+    return _wrong_arguments(listed, is_nano=is_nano, published=published)
 
 
 def unverifiable_prompts(prompts: Iterable[Prompt]) -> tuple[int, str]:
@@ -159,6 +139,22 @@ def unverifiable_prompts(prompts: Iterable[Prompt]) -> tuple[int, str]:
     ]
     more = [f"and {len(first) - _LISTED} more reasons"] if len(first) > _LISTED else []
     return counts.total(), "; ".join([*listed, *more])
+
+
+def keyword_note(prompt: Prompt) -> str:
+    """Which keyword of a prompt is a pattern that matches other texts than its own, and how to write it; "" for none."""
+    with suppress(ValueError):
+        for name, arguments in constraints_of(prompt):
+            value = arguments.get(KEYWORDS.get(name, ""))
+            as_word = name == "keywords:forbidden_words"
+            for word in value if isinstance(value, list) else [value]:
+                if isinstance(word, str) and plain_text(word.strip(), as_word=as_word) is None:
+                    escaped = pattern_of(word.strip(), as_word=as_word)
+                    return (
+                        f"{name} takes {shown(word)} as a regular expression, which matches other texts than this; to "
+                        f"mean the text, write {json.dumps(escaped, ensure_ascii=False)} in JSON"
+                    )
+    return ""
 
 
 def constraints_of(prompt: Prompt) -> list[Constraint]:
@@ -182,18 +178,6 @@ def constraints_of(prompt: Prompt) -> list[Constraint]:
             f"{len(ids)} constraint types and {len(arguments)} sets of arguments (kwargs)"
         )
     return [(name, _without_nulls(a or {})) for name, a in zip(ids, arguments, strict=True)]
-
-
-def count_sentences(text: str) -> int:
-    """The number of sentences: pieces between sentence breaks."""
-    stripped = text.strip()
-    return len(_SENTENCE_BREAK.findall(stripped)) + 1 if stripped else 0
-
-
-def first_word(text: str) -> str:
-    """The first word in lower case, "" if there is none."""
-    match = _WORD.search(text)
-    return match.group().lower() if match else ""
 
 
 def _parsed(value: Any) -> Any:
@@ -267,8 +251,14 @@ def _own_verdict(response: str, name: str, arguments: Mapping[str, Any]) -> Chec
 
 
 @lru_cache(maxsize=4096)
-def _wrong_arguments(constraints: str, *, is_nano: bool) -> str:
-    """Which constraint's verifier refuses its arguments, tried on a short text; "" if none does."""
+def _wrong_arguments(constraints: str, *, is_nano: bool, published: PublishedDraw | None) -> str:
+    """Which constraint's verifier refuses or replaces its arguments, tried on a short text; "" if none does.
+
+    Parameters
+    ----------
+    published:
+        The argument that is replaced in the benchmark too, and stays.
+    """
     parsed = [(name, arguments) for name, arguments in json.loads(constraints)]
     for name, arguments in parsed:
         if objection := argument_error(_argument_names(name), arguments):
@@ -278,6 +268,12 @@ def _wrong_arguments(constraints: str, *, is_nano: bool) -> str:
         # Some of IFBench's fail on a short text, after they have taken their arguments.
         if verdict.error and not (name in IFBENCH_TYPES and verdict.why):
             return f"{name} does not take the arguments {shown(arguments)} ({verdict.error})"
+        if verdict.drawn and not (published and published.is_of(name, arguments)):
+            value = shown(arguments[verdict.drawn]) if verdict.drawn in arguments else ""
+            return (
+                f"{name} does not take the arguments {shown(arguments)}: its verifier puts a random value in place of "
+                f"{verdict.drawn} {value}".rstrip()
+            )
     return ""
 
 
@@ -289,91 +285,6 @@ def _argument_names(name: str) -> Sequence[str]:
     classes = ifbench_checkers() if name in IFBENCH_TYPES else checkers()
     return classes[name](name).get_instruction_args_keys() or ()
 
-
-def _compare(count: int, relation: str, threshold: int) -> bool:
-    return count < threshold if relation == "less than" else count >= threshold
-
-
-def _number_words(text: str, *, relation: str, num_words: int) -> bool:
-    return _compare(count_words(text), relation, num_words)
-
-
-def _number_sentences(text: str, *, relation: str, num_sentences: int) -> bool:
-    return _compare(count_sentences(text), relation, num_sentences)
-
-
-def _existence(text: str, *, keywords: Sequence[str]) -> bool:
-    # lm-eval takes a keyword as a regular expression that may match inside a word.
-    return all(re.search(keyword, text, re.IGNORECASE) for keyword in keywords)
-
-
-def _forbidden(text: str, *, forbidden_words: Sequence[str]) -> bool:
-    return not any(re.search(rf"\b{word}\b", text, re.IGNORECASE) for word in forbidden_words)
-
-
-def _frequency(text: str, *, keyword: str, frequency: int, relation: str) -> bool:
-    return _compare(len(re.findall(keyword.strip(), text, re.IGNORECASE)), relation, frequency)
-
-
-def _ends_with(text: str, *, end_phrase: str) -> bool:
-    return text.strip().strip('"').lower().endswith(end_phrase.strip().lower())
-
-
-def _quoted(text: str) -> bool:
-    text = text.strip()
-    return len(text) > 1 and text[0] == '"' and text[-1] == '"'
-
-
-def _exact_words(text: str, *, num_words: int) -> bool:
-    return count_words(text) == num_words
-
-
-def _first_word(text: str, *, first_word: str) -> bool:
-    match = _WORD.search(text)
-    return match is not None and match.group().lower() == first_word.lower()
-
-
-def _character_sequence(text: str, *, character: str, length: int) -> bool:
-    body, unit = text.strip().lower(), character.lower()
-    return (
-        len(body) == len(unit) * length and body == unit * length
-    )  # no text of any length is made
-
-
-def _story(text: str, *, first_sentence: str, last_sentence: str) -> bool:
-    body = text.strip()
-    middle = body.removeprefix(first_sentence).removesuffix(last_sentence).strip()
-    framed = body.startswith(first_sentence) and body.endswith(last_sentence)
-    return framed and bool(middle) and len(body) > len(first_sentence) + len(last_sentence)
-
-
-VERIFIERS: Mapping[str, Check] = {
-    "length_constraints:number_words": _number_words,
-    "length_constraints:number_sentences": _number_sentences,
-    "keywords:existence": _existence,
-    "keywords:forbidden_words": _forbidden,
-    "keywords:frequency": _frequency,
-    "startend:end_checker": _ends_with,
-    "startend:quotation": _quoted,
-    "change_case:english_capital": str.isupper,
-    "change_case:english_lowercase": str.islower,
-    "punctuation:no_comma": lambda text: "," not in text,
-    "nano:exact_words": _exact_words,
-    "nano:first_word": _first_word,
-    "nano:character_sequence": _character_sequence,
-    "nano:story": _story,
-    NO_REPETITION: lambda text: not is_repetitive(text),
-}
-"""Constraint type to its verifier: IFEval's ids first, then nano-if's own, and one that no benchmark has."""
-
-EQUAL = frozenset(
-    {
-        *("length_constraints:number_words", "keywords:existence", "keywords:forbidden_words"),
-        *("keywords:frequency", "startend:end_checker", "startend:quotation"),
-        "punctuation:no_comma",
-    }
-)
-"""IFEval's types whose verifier here gives lm-eval's verdict on every text."""
 
 KNOWN_TYPES = (*VERIFIERS, *sorted(IFEVAL_TYPES - VERIFIERS.keys()), *sorted(IFBENCH_TYPES))
 """Constraint types that programs know, whether or not their packages are here."""

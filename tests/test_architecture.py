@@ -160,6 +160,7 @@ def offenders(pattern: str, forbidden: tuple[str, ...], allowed: tuple[str, ...]
                 (
                     "spar.types",
                     "spar.verifiers",
+                    "spar.own_verifiers",
                     "spar.ifeval_verifiers",
                     "spar.instruction_checks",
                     "spar.rewrite",

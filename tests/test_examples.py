@@ -17,8 +17,9 @@ import pytest
 
 import spar
 from spar.config import default_recipe, load_decode
+from spar.own_verifiers import EQUAL
 from spar.prompts import read_prompts
-from spar.verifiers import CONSTRAINTS, EQUAL, unverifiable
+from spar.verifiers import CONSTRAINTS, unverifiable
 from tests.requires import requires
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

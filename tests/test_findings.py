@@ -15,10 +15,12 @@ from spar.errors import SparError
 from spar.findings import critique, finding
 from spar.ifbench_observations import FOUND
 from spar.ifeval_verifiers import IFEVAL_TYPES
+from spar.keyword_observations import pattern_of, plain_text
 from spar.observations import COUNTED, DESCRIBE, EMPTY, Observation, observe
+from spar.own_verifiers import VERIFIERS, verify
 from spar.templates.verdicts import parse_verdict
 from spar.types import Message, Prompt
-from spar.verifiers import VERIFIERS, verify, verify_prompt
+from spar.verifiers import verify_prompt
 
 DATA = Path(os.environ.get("SPAR_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -30,6 +32,16 @@ CASES: list[tuple[str, dict[str, Any], str, str]] = [
     ("keywords:existence", {"keywords": ["river"]}, "a sea", 'contains "river": missing'),
     ("keywords:existence", {"keywords": ["river", "sea"]}, "a sea", 'contains "river", "sea": missing "river"'),
     ("keywords:existence", {"keywords": ["river", "sea"]}, "sea, river", 'contains "river", "sea": all there'),
+    ("keywords:existence", {"keywords": ["C++"]}, "a cat sat", 'matches the pattern "C++": matched "c"'),
+    ("keywords:existence", {"keywords": ["$100"]}, "it costs $100", 'matches the pattern "$100": no match'),
+    ("keywords:existence", {"keywords": ["C++", "sat"]}, "we sat", 'matches the pattern "C++", "sat": no match of the pattern "C++"'),
+    ("keywords:existence", {"keywords": [r"C\+\+"]}, "I write C++", 'contains "C++": there'),
+    ("keywords:existence", {"keywords": ["C#"]}, "C", 'contains "C#": missing'),
+    ("keywords:frequency", {"keyword": "Mr. Fox", "frequency": 2, "relation": "at least"}, "Mrs Fox", 'the pattern "Mr. Fox" at least 2 times: 1'),
+    ("keywords:frequency", {"keyword": r"Mr\. Fox", "frequency": 2, "relation": "at least"}, "Mrs Fox", '"Mr. Fox" at least 2 times: 0'),
+    ("keywords:forbidden_words", {"forbidden_words": ["C#"]}, "I love C# code", r'forbidden the pattern "\bC#\b": no match'),
+    ("keywords:forbidden_words", {"forbidden_words": ["what?", "so"]}, "wha", r'forbidden the pattern "\bwhat?\b", "so": found the pattern "\bwhat?\b" once'),
+    ("keywords:forbidden_words", {"forbidden_words": ["C#|(?!)"]}, "I love C# code", 'forbidden "C#": found once'),
     ("keywords:frequency", {"keyword": "sea", "frequency": 2, "relation": "at least"}, "sea", '"sea" at least 2 times: 1'),
     ("keywords:frequency", {"keyword": " sea ", "frequency": 2, "relation": "at least"}, "A sea, a sea.", '"sea" at least 2 times: 2'),
     ("keywords:forbidden_words", {"forbidden_words": ["good"]}, "good, Good", 'forbidden "good": found 2 times'),
@@ -77,6 +89,36 @@ def test_what_was_found(type_: str, arguments: dict[str, Any], text: str, line: 
     assert f"{observed.constraint}: {observed.found}" == line
     blank = observe(" \n", type_, arguments, 7)
     assert blank == Observation(observed.constraint, EMPTY, False)
+
+
+@pytest.mark.parametrize(
+    "text", ["C++", "$100", "C#", "Mr. Fox", "(a|b)", "so", "#tag!", "a{2}", "x\\y"]
+)
+@pytest.mark.parametrize("as_word", [True, False])
+def test_a_keyword_can_be_written_as_the_pattern_of_its_text(text: str, *, as_word: bool) -> None:
+    """It then matches this text alone, also at the ends of a response, and is shown as the text."""
+    pattern = pattern_of(text, as_word=as_word)
+    assert plain_text(pattern, as_word=as_word) == text
+    type_, name = ("forbidden_words", "forbidden_words") if as_word else ("existence", "keywords")
+    for response, is_there in (
+        (text, True),
+        (f"see {text} here", True),
+        ("Mrs Fox a b c aa", False),
+    ):
+        assert verify(response, f"keywords:{type_}", {name: [pattern]}) is (is_there != as_word)
+
+
+def test_words_in_capital_letters_are_listed() -> None:
+    """Those that were counted, each once with its number, the first of them where there are many."""
+    arguments = {"capital_relation": "less than", "capital_frequency": 4}
+    words = ("I", "A", "I", "NASA")
+    observed = observe("x", "change_case:capital_word_frequency", arguments, words)
+    assert observed is not None
+    assert (observed.found, observed.met) == ("4 (I 2 times, A, NASA)", False)
+    many = observe("x", "change_case:capital_word_frequency", arguments, [*"ABCDEFGH"])
+    assert many is not None and many.found == "8 (A, B, C, D, E, F, ...)"
+    none = observe("x", "change_case:capital_word_frequency", arguments, ())
+    assert none is not None and (none.found, none.met) == ("0", True)
 
 
 def test_every_type_is_described() -> None:
@@ -147,7 +189,7 @@ ARGUMENTS = [(type_, arguments) for type_, arguments, _, _ in CASES] + [
 ]
 
 
-def agrees(text: str, type_: str, arguments: dict[str, Any], met: bool, count: int | None) -> bool:
+def agrees(text: str, type_: str, arguments: dict[str, Any], met: bool, count: Any) -> bool:
     """Whether a finding's own verdict is the verifier's, or none."""
     observed = observe(text, type_, arguments, count)
     assert observed is not None

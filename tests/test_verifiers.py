@@ -16,24 +16,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spar import ifeval_verifiers
+from spar import ifbench_verifiers, ifeval_verifiers
 from spar.errors import UsageError
 from spar.ifeval_verifiers import IFEVAL_TYPES
 from spar.infer.verifier_judge import require_verifiable
-from spar.instruction_checks import TooLong, limited
+from spar.instruction_checks import PublishedDraw, TooLong, limited
 from spar.nano.constraints import CONSTRAINT_TYPES
 from spar.nano.tasks import sample_task
 from spar.nano.teacher import FlawRates, write_draft, write_response
+from spar.own_verifiers import EQUAL, VERIFIERS, count_sentences, verify
+from spar.prompts import read_prompts
 from spar.types import Message, Prompt
-from spar.verifiers import (
-    EQUAL,
-    VERIFIERS,
-    count_sentences,
-    passes,
-    unverifiable,
-    verify,
-    verify_prompt,
-)
+from spar.verifiers import passes, unverifiable, verify_prompt
 
 SHARED = sorted(VERIFIERS.keys() & IFEVAL_TYPES)
 
@@ -171,6 +165,31 @@ TWO_WORDS = {"num_words": 2, "relation": "at least"}
             "forbidden_words is missing",
         ),
         (
+            {
+                "instruction_id_list": ["length_constraints:number_words"],
+                "kwargs": [{"relation": "at least", "num_words": -5}],
+            },
+            "num_words is -5, expected 0 or more",
+        ),
+        (
+            {
+                "instruction_id_list": ["length_constraints:number_words"],
+                "kwargs": [{"relation": "at least", "num_words": True}],
+            },
+            "num_words is True, expected a number",
+        ),
+        (
+            {
+                "instruction_id_list": ["keywords:frequency"],
+                "kwargs": [{"relation": "at least", "keyword": " ", "frequency": 2}],
+            },
+            "keyword is ' ', expected a text that is not empty",
+        ),
+        (
+            {"instruction_id_list": ["keywords:existence"], "kwargs": [{"keywords": ["a", ""]}]},
+            "keywords is ['a', ''], expected a text that is not empty",
+        ),
+        (
             {"instruction_id_list": ["startend:end_checker"], "kwargs": [{"end_phrase": 5}]},
             "not take",
         ),
@@ -230,6 +249,84 @@ def test_an_argument_that_a_package_would_draw_is_missing(
     row = prompt({"instruction_id_list": [name], "kwargs": [{missing: None}]})
     assert f"{missing} is missing" in unverifiable(row)
     assert verify_prompt("- One 1.", row) == ()
+
+
+LETTERS = {"let_relation": "at least", "let_frequency": 4}
+PARAGRAPHS = {"num_paragraphs": 2, "first_word": "so"}
+
+
+@pytest.mark.evalharness
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "arguments", "reason"),
+    [
+        ("keywords:letter_frequency", {**LETTERS, "letter": "#"}, "in place of letter '#'"),
+        ("keywords:letter_frequency", {**LETTERS, "letter": "ab"}, "in place of letter 'ab'"),
+        ("keywords:letter_frequency", {**LETTERS, "letter": "\u00e9"}, "in place of letter"),
+        (
+            "keywords:letter_frequency",
+            {**LETTERS, "letter": "a", "let_frequency": -2},
+            "let_frequency is -2, expected 0 or more",
+        ),
+        (
+            "length_constraints:nth_paragraph_first_word",
+            {**PARAGRAPHS, "nth_paragraph": 3},
+            "its verifier puts a random value in place of",
+        ),
+        (
+            "length_constraints:nth_paragraph_first_word",
+            {**PARAGRAPHS, "nth_paragraph": 0},
+            "in place of nth_paragraph 0",
+        ),
+        ("repeat:repeat_span", {"prompt_to_repeat": "a b c", "n_start": 0, "n_end": 1}, "random"),
+    ],
+)
+def test_no_verdict_rests_on_an_argument_that_a_package_replaces(
+    nltk_data: None, name: str, arguments: dict[str, Any], reason: str
+) -> None:
+    """What a verifier draws in place of an argument is no reading of it, also where both are the same by chance."""
+    if name.startswith("repeat:"):
+        pytest.importorskip("if_verifiable")
+    pytest.importorskip("lm_eval")
+    assert reason in unverifiable(row((name, arguments)))
+    with pytest.raises(UsageError, match="does not take the arguments"):
+        require_verifiable([row((name, arguments))])
+
+
+@pytest.mark.evalharness
+@pytest.mark.data
+def test_a_verifier_may_strip_sort_and_lower_its_arguments(nltk_data: None) -> None:
+    """Only what it draws is replaced."""
+    pytest.importorskip("lm_eval")
+    rows = row(
+        ("keywords:letter_frequency", {**LETTERS, "letter": "E"}),
+        ("keywords:forbidden_words", {"forbidden_words": ["b", "a", "b"]}),
+        ("length_constraints:nth_paragraph_first_word", {**PARAGRAPHS, "nth_paragraph": 2}),
+        ("detectable_format:multiple_sections", {"section_spliter": " Part ", "num_sections": 2}),
+    )
+    assert unverifiable(rows) == ""
+
+
+@pytest.mark.evalharness
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("file", "package", "drawn"),
+    [
+        ("ifeval/input_data.jsonl", "lm_eval", ifeval_verifiers.PUBLISHED_DRAWS),
+        ("ifbench/IFBench_test.jsonl", "if_verifiable", ifbench_verifiers.PUBLISHED_DRAWS),
+    ],
+)
+def test_the_arguments_of_published_rows_are_taken(
+    nltk_data: None, file: str, package: str, drawn: dict[str, PublishedDraw]
+) -> None:
+    """Those that a verifier replaces in the benchmark's own scores, too, but not in another row."""
+    pytest.importorskip(package)
+    for published in read_prompts(str(DATA / file)):
+        reason = unverifiable(published)
+        assert not reason or "cannot be checked" in reason, published.id
+        if published.id in drawn:
+            own = published.model_copy(update={"id": "mine"})
+            assert "random value in place of" in unverifiable(own)
 
 
 def test_threads_beside_a_verifier_do_not_use_up_its_time() -> None:

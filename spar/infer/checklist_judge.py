@@ -38,6 +38,7 @@ from spar.plugins import parse_options
 from spar.templates import Templates
 from spar.templates.checklist import RequirementAnswer
 from spar.types import Finding, Judgement, Message, Prompt, Usage
+from spar.verifiers import keyword_note
 
 if TYPE_CHECKING:
     from spar.config import DecodeConfig
@@ -320,6 +321,7 @@ CHECKLIST = JudgeSpec(
     shared_calls=1,
     options=ChecklistOptions,
     check_prompts=require_checkable,
+    prompt_note=keyword_note,
     needs_model=needs_votes,
     templates=_templates,
     validate=_validate,

@@ -23,7 +23,7 @@ from spar.infer.reporting import Report, judge_reporting
 from spar.infer.roles import Judge, Seeds
 from spar.infer.verifier_judge import ProgramOptions, with_repetition
 from spar.types import Finding, Judgement, Prompt, Usage
-from spar.verifiers import unverifiable, verify_prompt
+from spar.verifiers import keyword_note, unverifiable, verify_prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +142,7 @@ HYBRID = JudgeSpec(
     _open,
     options=ProgramOptions,
     check_prompts=require_checkable,
+    prompt_note=keyword_note,
     needs_model=needs_votes,
     validate=require_majority,
 )

@@ -248,6 +248,9 @@ class JudgeSpec:
     """Options of its own (`--judge-arg NAME=VALUE`), as a pydantic model with defaults."""
     check_prompts: Callable[[Iterable[Prompt]], None] | None = None
     """Raises `UsageError` if it cannot judge every prompt; called before anything is generated."""
+    prompt_note: Callable[[Prompt], str] | None = None
+    """What its judgements of a prompt may not mean as intended, in one line, "" for nothing; called for prompts that
+    `check_prompts` has accepted, and shown for the first of them."""
     needs_model: Callable[[Prompt], bool] | None = None
     """Whether the model may be called for a prompt, where programs decide on some alone; None: for every prompt."""
     conversation: Callable[[Templates, Prompt, str], tuple[Message, ...]] | None = None

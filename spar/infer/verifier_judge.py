@@ -12,9 +12,10 @@ from spar.findings import critique, finding
 from spar.infer.judges import JudgeSettings, JudgeSpec
 from spar.infer.roles import Seeds
 from spar.observations import observe
+from spar.own_verifiers import verify
 from spar.repetition import NO_REPETITION
 from spar.types import Finding, Judgement, Prompt, Usage
-from spar.verifiers import CONSTRAINTS, unverifiable_prompts, verify, verify_prompt
+from spar.verifiers import CONSTRAINTS, keyword_note, unverifiable_prompts, verify_prompt
 
 
 class ProgramOptions(BaseModel):
@@ -75,6 +76,7 @@ VERIFIER = JudgeSpec(
     uses_model=False,
     options=ProgramOptions,
     check_prompts=require_verifiable,
+    prompt_note=keyword_note,
     takes_vote_rule=False,
 )
 """A program's ground truth."""

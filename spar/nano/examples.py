@@ -25,9 +25,9 @@ from spar.nano.teacher import (
     write_refinement,
     write_response,
 )
+from spar.own_verifiers import first_word
 from spar.templates import load
 from spar.types import Message
-from spar.verifiers import first_word
 
 ACTOR_SHARE = 0.35
 """Share of the actor's conversations; the rest are the judge's and the refiner's."""

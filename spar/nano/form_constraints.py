@@ -10,7 +10,7 @@ from spar.nano import draft as edit
 from spar.nano.constraint_type import ConstraintType, Kwargs
 from spar.nano.draft import Draft
 from spar.nano.lexicon import ENDINGS, STARTERS
-from spar.verifiers import first_word
+from spar.own_verifiers import first_word
 
 
 def _observe_end(text: str, _: Kwargs) -> str:

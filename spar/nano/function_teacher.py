@@ -19,8 +19,8 @@ from typing import Any
 from spar.nano.constraint_type import Constraint
 from spar.nano.constraints import CONSTRAINT_TYPES
 from spar.nano.writer import break_constraints, solve
+from spar.own_verifiers import verify
 from spar.types import Prompt
-from spar.verifiers import verify
 
 CASES = 3
 """Test cases of a reply (source: 3)."""

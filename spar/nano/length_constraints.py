@@ -9,7 +9,7 @@ from spar.instruction_checks import count_words
 from spar.nano import draft as edit
 from spar.nano.constraint_type import ConstraintType, Kwargs
 from spar.nano.draft import Draft
-from spar.verifiers import count_sentences
+from spar.own_verifiers import count_sentences
 
 
 def _draw_number(low: int, high: int, name: str) -> Callable[..., Kwargs]:

@@ -18,7 +18,7 @@ from spar.nano.constraints import CONSTRAINT_TYPES
 from spar.nano.synthetic import SYNTHETIC_TASKS, SyntheticTask
 from spar.nano.tasks import Task
 from spar.nano.writer import break_constraints, repair, solve
-from spar.verifiers import verify
+from spar.own_verifiers import verify
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from spar.nano.constraint_type import Constraint
 from spar.nano.constraints import CONSTRAINT_TYPES
 from spar.nano.draft import Draft
 from spar.nano.synthetic import SYNTHETIC_TASKS
-from spar.verifiers import verify
+from spar.own_verifiers import verify
 
 _ROUNDS = 30
 

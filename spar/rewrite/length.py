@@ -9,12 +9,12 @@ from itertools import chain, pairwise
 
 from spar.ifeval_verifiers import is_loaded
 from spar.instruction_checks import count_words
+from spar.own_verifiers import count_sentences
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
 from spar.rewrite.guards import unclosed
 from spar.rewrite.layout import Span, lines, outside_code, sentences, without_sentences
 from spar.rewrite.vocabulary import FUNCTION_WORDS
 from spar.rewrite.wording import can_be_dropped
-from spar.verifiers import count_sentences
 
 _JOINTS = re.compile(
     r";(?=[ ]\w)|[ ](?:-|–|—)(?=[ ](?:i|we|you|he|she|it|they|this|that|there)\b)"

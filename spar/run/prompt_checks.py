@@ -1,12 +1,13 @@
 """What is said about a run's prompts before anything is generated.
 
 A judge that cannot judge every prompt refuses the run, and so does a refiner that can refine for none; where only the
-ground truth of the summary is missing for some prompts, a line says which.
+ground truth of the summary is missing for some prompts, or a judge may judge one otherwise than is meant, a line says
+which.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from spar.config import DecodeConfig
 from spar.infer.engine import NoteCallback
@@ -48,7 +49,8 @@ def refuse_prompts(config: DecodeConfig, read: Callable[[], Iterable[Prompt]]) -
 def check_prompts(
     config: DecodeConfig, job: Job, prompts: Iterable[Prompt], note: NoteCallback
 ) -> None:
-    """Refuse prompts that the judge cannot judge; note those without a ground truth.
+    """Refuse prompts that the judge cannot judge; note the first that it may judge otherwise than is meant, and those
+    without a ground truth.
 
     Parameters
     ----------
@@ -60,7 +62,10 @@ def check_prompts(
     UsageError
         The judge would be called, and cannot judge some of them.
     """
-    if refuse_unjudgeable(config, job, prompts):
+    noted = _Noted(JUDGES.spec(config.judge).prompt_note)
+    if refuse_unjudgeable(config, job, noted.watch(prompts)):
+        if noted.line:
+            note(noted.line)
         return
     constrained = (prompt for prompt in prompts if prompt.meta.get(CONSTRAINTS))
     count, listed = unverifiable_prompts(constrained)
@@ -69,3 +74,17 @@ def check_prompts(
             f"prompts whose constraints cannot be checked, {count:,}: {listed}; "
             "the summary's ground truth leaves them out"
         )
+
+
+class _Noted:
+    """Watches prompts go by, and has the judge's note on the first that it has one on."""
+
+    def __init__(self, of: Callable[[Prompt], str] | None) -> None:
+        self._of = of
+        self.line = ""
+
+    def watch(self, prompts: Iterable[Prompt]) -> Iterator[Prompt]:
+        for row, prompt in enumerate(prompts, start=1):
+            if self._of is not None and not self.line and (note := self._of(prompt)):
+                self.line = f"row {row}, prompt {prompt.id!r}: {note}"
+            yield prompt

@@ -21,10 +21,10 @@ from spar.experiments.pairs.figure4 import (
     trait,
 )
 from spar.listener import Listener
+from spar.own_verifiers import verify
 from spar.record.evaluation import Share
 from spar.record.experiments import Number
 from spar.train.rows import read_pairs
-from spar.verifiers import verify
 
 PLAN = Plan(seeds=3, quick=True, listener=Listener())
 NUM_PROMPTS = 40

@@ -14,7 +14,8 @@ from spar.nano.synthetic import SYNTHETIC_TASKS
 from spar.nano.tasks import Split, Task, prompts, sample_task, split_of
 from spar.nano.teacher import FlawRates, observe, write_critique, write_draft, write_refinement
 from spar.nano.writer import break_constraints, repair, solve, violated
-from spar.verifiers import VERIFIERS, passes, verify
+from spar.own_verifiers import VERIFIERS, verify
+from spar.verifiers import passes
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 PERFECT = FlawRates(ignored={}, broken_draft=0.0, wrong_line=0.0, broken_refinement=0.0)

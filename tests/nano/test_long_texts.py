@@ -24,7 +24,7 @@ from spar.nano.long_texts import (
 )
 from spar.nano.tasks import split_of
 from spar.nano.writer import violated
-from spar.verifiers import count_sentences
+from spar.own_verifiers import count_sentences
 
 TEXT = "Today the old fox sees that owl. Every bell guards this small quiet door."
 

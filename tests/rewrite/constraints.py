@@ -6,8 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from spar.own_verifiers import EQUAL
 from spar.types import Message, Prompt
-from spar.verifiers import EQUAL
 
 Drawn = tuple[str, dict[str, Any]]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 
+from spar.own_verifiers import verify
 from spar.repetition import NO_REPETITION, is_repetitive
 from spar.rewrite.search import rewrite
-from spar.verifiers import verify
 from tests.rewrite.constraints import prompt_with
 from tests.rewrite.texts import english
 

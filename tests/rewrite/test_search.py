@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spar.ifeval_verifiers import IFEVAL_TYPES, checkers
+from spar.own_verifiers import VERIFIERS
 from spar.rewrite.search import rewrite
 from spar.rewrite.table import FIXES
 from spar.types import Prompt
-from spar.verifiers import VERIFIERS, verify_prompt
+from spar.verifiers import verify_prompt
 from tests.rewrite.constraints import OF_IFEVAL, WITHOUT_LM_EVAL, Drawn, prompt_with
 from tests.rewrite.texts import CODE, HEADINGS, SENTENCES, english
 from tests.test_verifiers import DATA

@@ -98,6 +98,24 @@ def test_prompts_without_ground_truth_are_named(tmp_path: Path) -> None:
     assert not any("startend" in line for line in notes.lines)
 
 
+C_SHARP = {"instruction_id_list": ["keywords:forbidden_words"]}
+
+
+@pytest.mark.parametrize("judge", ["verifier", "hybrid"])
+def test_keywords_that_are_patterns_are_named_once(tmp_path: Path, judge: str) -> None:
+    """The first such row, and how its text is written; that, and words without marks, give no line."""
+    escaped = {**C_SHARP, "kwargs": [{"forbidden_words": ["C#|(?!)", "fox"]}]}
+    patterns = {**C_SHARP, "kwargs": [{"forbidden_words": ["fox", "C#"]}]}
+    notes = decode(tmp_path, [escaped, patterns, patterns], judge=judge)
+    (line,) = [line for line in notes.lines if "regular expression" in line]
+    assert line == (
+        "row 2, prompt 'p1': keywords:forbidden_words takes 'C#' as a regular expression, which matches other texts "
+        'than this; to mean the text, write "C#|(?!)" in JSON'
+    )
+    notes = decode(tmp_path, [escaped], judge=judge, overwrite=True)
+    assert not any("regular expression" in line for line in notes.lines)
+
+
 def test_a_session_refuses_before_it_generates() -> None:
     """A single search of a prompt that the verifier cannot check makes no node."""
     notes = Notes()

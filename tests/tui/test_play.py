@@ -24,11 +24,12 @@ from spar.cli.play_samples import embedded_samples, plain_samples, prompt_of
 from spar.config import load_decode
 from spar.errors import EngineError, RunStopped, SparError, UsageError
 from spar.listener import AttemptProgress, Listener
+from spar.own_verifiers import EQUAL
 from spar.plugins import STRATEGIES
 from spar.run.interactive import Session
 from spar.store import read_manifest, read_summary, read_trees
 from spar.types import Message, Node, Prompt, SearchTree, best
-from spar.verifiers import CONSTRAINTS, EQUAL, unverifiable
+from spar.verifiers import CONSTRAINTS, unverifiable
 from spar.view.node_detail import Annotations
 from tests.hostile import EVERYTHING, hostile_text
 from tests.strategies import any_text

@@ -35,13 +35,14 @@ from spar.nano.long_texts import (
     write_long,
     write_long_draft,
 )
+from spar.own_verifiers import count_sentences
 from spar.prompts import read_prompts
 from spar.record.evaluation import Share
 from spar.repetition import is_repetitive
 from spar.rewrite.search import rewrite
 from spar.train.recipe import load_train
 from spar.types import Prompt
-from spar.verifiers import constraints_of, count_sentences, passes
+from spar.verifiers import constraints_of, passes
 
 TRAIN_FILE, TEST_FILE = "prompts.jsonl", "holdout.jsonl"
 """Files of `spar evolve --checkable --holdout N`, in the folder `figure1` of the data folder."""
