@@ -2,7 +2,8 @@
 
 A pair is in the table where one cannot read both and know what to do, even if a text can be found that both
 verifiers pass: an answer in quotation marks ends in a quotation mark and not in a phrase; "at least 100 words"
-does not say which of two answers it means. What is not in the table goes together, and each prompt's witness
+does not say which of two answers it means. Types all of whose wordings claim one place of the answer, its start or its
+end, exclude each other too. What is not in the table goes together, and each prompt's witness
 (`spar.evolve.checkable.witness`) proves it for its arguments.
 """
 
@@ -18,7 +19,7 @@ from spar.evolve.checkable.constraint_types import (
     bound_of,
     relation_of,
 )
-from spar.evolve.checkable.wordings import LEAST, LESS
+from spar.evolve.checkable.wordings import LEAST, LESS, WORDINGS, places_of_all
 
 ROOM = 1.5
 """An upper bound on words must be this many times what the other constraints need."""
@@ -68,8 +69,18 @@ _BY_MEANING: Mapping[str, Collection[str]] = {
 
 def _closed(table: Mapping[str, Collection[str]]) -> Mapping[str, frozenset[str]]:
     pairs = {(a, b) for a, others in table.items() for b in others}
+    places = _places()
+    pairs |= {(a, b) for a in places for b in places if places[a] & places[b]}
     pairs |= {(b, a) for a, b in pairs} | {(each, each) for each in CONSTRAINT_TYPES}
     return {each: frozenset(b for a, b in pairs if a == each) for each in CONSTRAINT_TYPES}
+
+
+def _places() -> Mapping[str, frozenset[str]]:
+    """Type to the places of the answer that every one of its wordings claims."""
+    wordings: dict[str, list[str]] = {each: [] for each in CONSTRAINT_TYPES}
+    for (type_id, _), templates in WORDINGS.items():
+        wordings[type_id] += templates
+    return {type_id: places_of_all(templates) for type_id, templates in wordings.items()}
 
 
 CONFLICTS = _closed(_BY_MEANING)

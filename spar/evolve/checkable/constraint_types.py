@@ -22,7 +22,7 @@ from spar.evolve.checkable.vocabulary import (
     OPENERS,
     SECTION_NAMES,
 )
-from spar.evolve.checkable.wordings import LEAST, LESS, WORDINGS
+from spar.evolve.checkable.wordings import LEAST, LESS, WORDINGS, places_of, places_of_all
 
 EXISTENCE, FREQUENCY = "keywords:existence", "keywords:frequency"
 FORBIDDEN, LETTER = "keywords:forbidden_words", "keywords:letter_frequency"
@@ -132,9 +132,23 @@ class ConstraintType:
 
 def word(constraint: Constraint, rng: random.Random) -> str:
     """The constraint as a sentence."""
-    relation = relation_of(constraint)
-    template = rng.choice(WORDINGS[constraint.id, relation])
-    return template.format_map(_fields(constraint, rng))
+    return word_all([constraint], rng)[0]
+
+
+def word_all(constraints: Sequence[Constraint], rng: random.Random) -> list[str]:
+    """Each constraint as a sentence, no two of which claim the same place of the answer.
+
+    The types go together, so that for each there is a wording which claims none that another must have.
+    """
+    wordings = [WORDINGS[each.id, relation_of(each)] for each in constraints]
+    sentences: list[str] = []
+    claimed: frozenset[str] = frozenset()
+    for number, (constraint, own) in enumerate(zip(constraints, wordings, strict=True), start=1):
+        taken = claimed.union(*map(places_of_all, wordings[number:]))
+        wording = rng.choice([each for each in own if not places_of(each) & taken])
+        claimed |= places_of(wording)
+        sentences.append(wording.format_map(_fields(constraint, rng)))
+    return sentences
 
 
 def relation_of(constraint: Constraint) -> str:

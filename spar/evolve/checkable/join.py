@@ -12,7 +12,7 @@ import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from spar.evolve.checkable.constraint_types import REPEAT, Constraint, word
+from spar.evolve.checkable.constraint_types import REPEAT, Constraint, word_all
 
 _HEADINGS = (
     "Requirements:",
@@ -69,9 +69,9 @@ def join(request: str, constraints: Sequence[Constraint], rng: random.Random) ->
     repeated = [each for each in constraints if each.id == REPEAT]
     others = [each for each in constraints if each.id != REPEAT]
     rng.shuffle(others)
-    sentences = [word(each, rng) for each in others]
+    sentences = word_all([*repeated, *others], rng)
     if repeated:
-        return f"{_paragraph([word(repeated[0], rng), *sentences], rng)}\n\n{request}"
+        return f"{_paragraph(sentences, rng)}\n\n{request}"
     return _LAYOUTS[_layout(request, len(sentences), rng)](request, sentences, rng)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from spar.evolve.checkable import constraint_types as types
+from spar.evolve.checkable.conflicts import CONFLICTS
 from spar.evolve.checkable.constraint_types import CONSTRAINT_TYPES
 from spar.types import Prompt
 from spar.verifiers import CONSTRAINTS
@@ -98,6 +99,25 @@ _PARTS = {types.PARAGRAPHS, types.FIRST_WORD, types.BULLETS, types.SECTIONS, typ
 _STRUCTURE = {*_PARTS, types.SENTENCES, types.TWO, types.QUOTATION}
 _COUNT = r"(?:\d+|one|two|three|four|five|six|seven|eight|nine|ten|a few|several|single)"
 
+_FIXED_TEXT = {
+    *(types.EXISTENCE, types.FREQUENCY, types.FORBIDDEN, types.LETTER, types.FIRST_WORD),
+    *(types.SECTIONS, types.POSTSCRIPT, types.REPEAT, types.ENDING, types.LANGUAGE),
+    *(types.CAPITALS, types.LOWER_CASE, types.NO_COMMA, types.CONSTRAINED, types.JSON),
+}
+"""Types that require a text as it stands, or may exclude one that the instruction requires."""
+_AT_START = {types.TITLE, types.QUOTATION, types.TWO}
+_AT_END = {types.QUOTATION, types.TWO, types.BULLETS}
+_ADDS_TEXT = {
+    *_LENGTH,
+    *_STRUCTURE,
+    *(types.FREQUENCY, types.LETTER, types.PLACEHOLDERS, types.POSTSCRIPT, types.HIGHLIGHTS),
+    *(types.TITLE, types.REPEAT, types.ENDING, types.CAPITAL_WORDS),
+}
+_PUNCTUATED = {
+    *(types.PLACEHOLDERS, types.POSTSCRIPT, types.HIGHLIGHTS, types.TITLE, types.REPEAT),
+    *(types.ENDING, types.NO_COMMA, types.CAPITAL_WORDS, types.CAPITALS, types.CONSTRAINED),
+}
+
 RESTRICTED: Mapping[str, tuple[re.Pattern[str], Collection[str]]] = {
     "asks for a list": (
         _any_of(
@@ -147,18 +167,105 @@ RESTRICTED: Mapping[str, tuple[re.Pattern[str], Collection[str]]] = {
     "names a language": (
         _any_of(
             """
-            english, german, spanish, french, italian, portuguese, russian, chinese, mandarin, japanese, korean, arabic,
-            hindi, latin, greek, dutch, turkish, polish, swedish, vietnamese, thai, persian, hebrew, languages?
+            languages?, dialects?, slang, accent, pidgin, creole, bilingual, shakespeare\\w*, afrikaans, albanian, amharic,
+            arabic, armenian, azerbaijani, basque, belarusian, bengali, bosnian, bulgarian, burmese, cantonese, catalan,
+            chinese, croatian, czech, danish, dutch, english, esperanto, estonian, farsi, filipino, finnish, flemish,
+            french, gaelic, galician, georgian, german, greek, gujarati, hausa, hebrew, hindi, hinglish, hungarian,
+            icelandic, igbo, indonesian, irish, italian, japanese, javanese, kannada, kazakh, khmer, korean, kurdish, kyrgyz,
+            lao, latin, latvian, lithuanian, macedonian, malay, malayalam, maltese, mandarin, maori, marathi, mongolian,
+            nepali, norwegian, pashto, persian, polish, portuguese, punjabi, quechua, romanian, russian, sanskrit, serbian,
+            sinhala, slovak, slovene, slovenian, somali, spanglish, spanish, swahili, swedish, tagalog, tajik, tamil, telugu,
+            thai, tibetan, turkish, turkmen, ukrainian, urdu, uzbek, vietnamese, welsh, xhosa, yiddish, yoruba, zulu
+            """,
+            r"\b(?i:in)\s+(?-i:[A-Z])\w+(?:ish|ese|ian|ic|ch|ean)\b",
+        ),
+        CONFLICTS[types.LANGUAGE],
+    ),
+    "asks for a case": (
+        _any_of(
+            r"""
+            caps, all[- ]caps, cap[- ]?locks?, (?:upper|lower|title|sentence|camel|mixed)[- ]?case\w*, shout\w*,
+            uncapitali\w+, capitali\w+
             """
         ),
-        {types.LANGUAGE, types.CAPITALS, types.LOWER_CASE, types.CAPITAL_WORDS},
+        CONFLICTS[types.CAPITALS] | CONFLICTS[types.LOWER_CASE] | _FIXED_TEXT,
+    ),
+    "asks for an ending": (
+        _any_of(
+            r"""
+            p\.\s?s, sign[- ]?offs?, sign(?:ed|ature), moral, call to action, cliff-?hanger, farewell, punch-?line,
+            (?:last|final|closing) (?:line|remark|thought|part|paragraph|question)s?
+            """,
+            r"\b(?:end(?:s|ed|ing)?|clos(?:e|es|ed|ing)|conclud\w+|finish\w*)\b[^.?!\n]{0,40}?\b(?:with|on|in|by)\b",
+        ),
+        _FIXED_TEXT | _AT_END,
+    ),
+    "asks for a beginning": (
+        _any_of(
+            "opening, (?:first|opening) (?:line|remark|thought|part|paragraph|question)s?",
+            r"\b(?:beg[aiu]n\w*|start\w*|open(?:s|ed)?|introduc\w+|head(?:ed)?)\b[^.?!\n]{0,40}?\b(?:with|on|in|by)\b",
+        ),
+        _FIXED_TEXT | _AT_START,
+    ),
+    "asks for few characters": (
+        _any_of(
+            r"characters? (?:or|limit|max\w*|at most), sms, text message, tiny, minimal\w*",
+            r"(?:\d|hundred)[\s-]*characters?\b",
+        ),
+        _ADDS_TEXT,
+    ),
+    "states a number": (
+        _any_of(
+            rf"(?:under|below|within|at most|at least|(?:less|fewer|more) than|up to|exactly|min\w*|max\w*|limit\w*) (?:of )?(?:{_COUNT}|\d)"
+        ),
+        _LENGTH | _STRUCTURE,
+    ),
+    "asks to leave something out": (
+        _any_of(
+            r"""
+            without, avoid\w*, exclud\w+, except, omit\w*, refrain\w*, leav\w+ out, free of, lipogram,
+            (?:not|never|don't|doesn't|don’t|doesn’t|no) (?:\w+ )?(?:us|mention|contain|includ|say|repeat|writ|nam)\w*
+            """
+        ),
+        _FIXED_TEXT | {types.LETTER, types.FORBIDDEN, types.NO_COMMA},
+    ),
+    "asks for certain letters": (
+        _any_of(r"letter \W?[a-z]\W?, letters?, alliterat\w+, vowels?, consonants?, palindrom\w*"),
+        _FIXED_TEXT | {types.LETTER, types.FORBIDDEN, types.LANGUAGE},
+    ),
+    "asks to mention something": (
+        _any_of(
+            "mention\\w*, includ\\w+, contain\\w*, incorporat\\w+, featur\\w+, us(?:e|es|ing) (?:the|a|an)"
+        ),
+        {types.FORBIDDEN, types.LETTER, types.LANGUAGE},
+    ),
+    "asks to repeat something": (
+        _any_of(rf"repeat\w*, restat\w+, copy, refrain, chorus, once, twice, {_COUNT} times"),
+        {types.REPEAT, types.FREQUENCY, types.FORBIDDEN, types.LETTER, types.LANGUAGE},
+    ),
+    "asks for several answers": (
+        _any_of(
+            "versions?, variants?, variations?, alternatives?, options?, drafts?, another, different answers?"
+        ),
+        _STRUCTURE | _LENGTH,
+    ),
+    "asks for emphasis or none": (
+        _any_of(
+            "bold\\w*, italic\\w*, highlight\\w*, emphasi\\w+, underlin\\w+, plain text, punctuation, unpunctuated, full stops?"
+        ),
+        _STRUCTURE | _PUNCTUATED,
+    ),
+    "has places to fill in": (
+        _any_of("fill[- ]?ins?, insert", r"\[[^\]\n]*\]|_{3,}"),
+        {types.PLACEHOLDERS, types.REPEAT},
     ),
     "is short of matter": (
         _any_of("motto, compliment, jokes?, fun fact, greeting, proverb, metaphor, hook"),
         _LENGTH | _STRUCTURE,
     ),
 }
-"""What an instruction asks for, what that looks like, and the types that it excludes."""
+"""What an instruction asks for, what that looks like, and the types that it excludes: every type is excluded by what asks
+for the same, or for its contrary."""
 
 _ORDINARY = _any_of(
     """

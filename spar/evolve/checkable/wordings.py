@@ -9,10 +9,35 @@ allowed by "less than".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 LESS, LEAST = "less than", "at least"
 """IFEval's two relations."""
+
+
+class Placed(str):
+    """A wording that claims a place of the answer for what it asks for: two claims on one place contradict each other."""
+
+    places: frozenset[str]
+    """Of `start` and `end`."""
+
+
+def places_of(wording: str) -> frozenset[str]:
+    """The places that a wording claims."""
+    return wording.places if isinstance(wording, Placed) else frozenset()
+
+
+def places_of_all(wordings: Iterable[str]) -> frozenset[str]:
+    """The places that each of these wordings claims."""
+    return frozenset.intersection(*map(places_of, wordings))
+
+
+def _at(places: str, *wordings: str) -> tuple[str, ...]:
+    placed = tuple(Placed(wording) for wording in wordings)
+    for each in placed:
+        each.places = frozenset(places.split())
+    return placed
+
 
 WORDINGS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("keywords:existence", ""): (
@@ -101,7 +126,8 @@ WORDINGS: Mapping[tuple[str, str], tuple[str, ...]] = {
         "Give it {n} paragraphs, each divided from the next by a line of three asterisks (***).",
         "Use *** as the divider between paragraphs, of which I want {n}.",
     ),
-    ("length_constraints:nth_paragraph_first_word", ""): (
+    ("length_constraints:nth_paragraph_first_word", ""): _at(
+        "start",
         "Write exactly {n} paragraphs with a blank line between them, and open the {nth} one with the word {word}.",
         "Divide the text by blank lines into {n} paragraphs; {word} is to be the first word of the {nth}.",
         "I want {n} paragraphs, separated by empty lines, of which the {nth} begins with {word}.",
@@ -114,7 +140,8 @@ WORDINGS: Mapping[tuple[str, str], tuple[str, ...]] = {
         "of them.",
         "Work with placeholders in square brackets, for example [time], and use {n} or more.",
     ),
-    ("detectable_content:postscript", ""): (
+    ("detectable_content:postscript", ""): _at(
+        "end",
         "Close with a postscript that is marked {marker}",
         "After the main text, add a postscript that opens with {marker}",
         "Finish by adding one more thought after {marker}",
@@ -156,8 +183,11 @@ WORDINGS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("detectable_format:title", ""): (
         "Add a title between double angle brackets, like <<Title>>.",
         "Give the text a title and write it as <<your title>>.",
-        "Head the text with a title that is enclosed in << and >>.",
-        "Begin with a title of your own, put between << and >>.",
+        *_at(
+            "start",
+            "Head the text with a title that is enclosed in << and >>.",
+            "Begin with a title of your own, put between << and >>.",
+        ),
     ),
     ("combination:two_responses", ""): (
         "Offer two different answers and put a line of six asterisks (******) between them.",
@@ -165,13 +195,15 @@ WORDINGS: Mapping[tuple[str, str], tuple[str, ...]] = {
         "I would like to choose: give two distinct answers with ****** between the first and the second.",
         "Provide two alternatives, and nothing but ****** to separate them.",
     ),
-    ("combination:repeat_prompt", ""): (
+    ("combination:repeat_prompt", ""): _at(
+        "start",
         "Copy the request below exactly before you begin, and only then respond to it.",
         "Start by writing out the request below, letter for letter, and answer it after that.",
         "Your reply should open with the request below in its exact wording, followed by your answer.",
         "Quote the request below in full and unchanged as the very first thing, and then carry it out.",
     ),
-    ("startend:end_checker", ""): (
+    ("startend:end_checker", ""): _at(
+        "end",
         "Let the last sentence be: {phrase}",
         "End with precisely these words: {phrase}",
         "The final words have to be {phrase}",
@@ -185,10 +217,11 @@ WORDINGS: Mapping[tuple[str, str], tuple[str, ...]] = {
         "Have {n} or more fully capitalised words in the text.",
     ),
     ("change_case:capital_word_frequency", LESS): (
-        "Write fewer than {n} words in full capitals.",
-        "At most {most} words may be in capital letters throughout.",
-        "Keep words in ALL CAPS to {most} or fewer.",
-        "Be sparing with capitalised words: no more than {most} may be written entirely in capitals.",
+        'Write fewer than {n} words in full capitals; "I" and "A" count as such words.',
+        'At most {most} words may be in capital letters throughout, "I" and "A" included.',
+        'Keep words in ALL CAPS to {most} or fewer, counting each "I" and each "A".',
+        'Be sparing with capitalised words: no more than {most}, each "I" or "A" among them, may be written entirely in '
+        "capitals.",
     ),
     ("change_case:english_capital", ""): (
         "Write in English and use capital letters only.",
@@ -213,9 +246,12 @@ WORDINGS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("startend:quotation", ""): (
         "Put double quotation marks around everything you write.",
         "Enclose the whole text in double quotes.",
-        "Start and end with a double quotation mark.",
-        'Begin your text with " and close it with " as well.',
+        *_at(
+            "start end",
+            "Start and end with a double quotation mark.",
+            'Begin your text with " and close it with " as well.',
+        ),
         "Present all of it as one quotation, inside double quotation marks.",
     ),
 }
-"""Type and relation to wordings."""
+"""Type and relation to wordings; those that claim a place of the answer say so (`Placed`)."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from spar.evolve.checkable import constraint_types as types
 from spar.evolve.checkable.conflicts import CONFLICTS, compatible, objection
 from spar.evolve.checkable.constraint_types import CONSTRAINT_TYPES, Constraint
+from spar.evolve.checkable.wordings import WORDINGS, places_of_all
 from spar.ifeval_verifiers import IFEVAL_TYPES
 
 GOES_TOGETHER = {
@@ -37,6 +40,16 @@ def test_the_table_has_every_type_and_both_directions() -> None:
         assert all(each in CONFLICTS[other] for other in others)
 
 
+def test_types_that_claim_one_place_exclude_each_other() -> None:
+    """Where every wording of both claims the start, or the end, there is none that leaves it to the other."""
+    assert types.ENDING in CONFLICTS[types.POSTSCRIPT]
+    assert types.REPEAT in CONFLICTS[types.FIRST_WORD]
+    for chosen, others in CONFLICTS.items():
+        for other in CONSTRAINT_TYPES.keys() - others:
+            for own, theirs in itertools.product(wordings(chosen), wordings(other)):
+                assert not places_of_all(own) & places_of_all(theirs)
+
+
 @pytest.mark.evalharness
 def test_the_table_has_ifevals_conflicts() -> None:
     """But for the pairs that are named here."""
@@ -53,6 +66,11 @@ def test_compatible_types_go_with_all_chosen_ones() -> None:
     remaining = compatible([types.JSON, types.EXISTENCE], CONSTRAINT_TYPES)
     assert {*remaining} == {types.FREQUENCY, types.FORBIDDEN, types.WORDS}
     assert compatible([types.CONSTRAINED], CONSTRAINT_TYPES) == []
+
+
+def wordings(type_: str) -> list[tuple[str, ...]]:
+    """The wordings of a type, for each relation."""
+    return [templates for (each, _), templates in WORDINGS.items() if each == type_]
 
 
 def words(relation: str, number: int) -> Constraint:

@@ -63,6 +63,82 @@ def test_an_instruction_excludes_types_that_contradict_it(
     assert included in use.types
 
 
+FIXED_TEXT = {types.ENDING, types.FIRST_WORD, types.REPEAT, types.SECTIONS, types.LANGUAGE}
+LENGTHS = {types.WORDS, types.SENTENCES, types.PARAGRAPHS, types.TWO, types.BULLETS, types.JSON}
+CASES = {types.CAPITALS, types.LOWER_CASE, types.CAPITAL_WORDS}
+IN_A_LANGUAGE = {*FIXED_TEXT, *CASES, types.EXISTENCE, types.FORBIDDEN} - {types.REPEAT}
+
+
+@pytest.mark.parametrize(
+    ("text", "excluded"),
+    [
+        (
+            "Write a product description of a leather bag in under 200 characters.",
+            LENGTHS | {types.TITLE, types.POSTSCRIPT, types.PLACEHOLDERS, types.LETTER},
+        ),
+        (
+            "Write a story about a dragon that ends with 'and they lived happily ever after'.",
+            FIXED_TEXT | {types.POSTSCRIPT, types.QUOTATION, types.CAPITALS, types.FORBIDDEN},
+        ),
+        ("Begin a story about a dragon with 'Once upon a time'.", {*FIXED_TEXT, types.TITLE}),
+        ("Write an essay about winter in Ukrainian.", IN_A_LANGUAGE),
+        ("Write an essay about winter in French.", IN_A_LANGUAGE),
+        ("Write an essay about winter in Friulian.", IN_A_LANGUAGE),
+        ("Explain how photosynthesis works in all caps.", {*FIXED_TEXT, *CASES}),
+        ("Write a story about a dog in lower case.", {*FIXED_TEXT, *CASES, types.POSTSCRIPT}),
+        (
+            "Write a story about a dog that does not use the letter e.",
+            FIXED_TEXT | {types.LETTER, types.EXISTENCE, types.FREQUENCY, types.POSTSCRIPT},
+        ),
+        (
+            "Describe a beach without a mention of the sea.",
+            FIXED_TEXT | {types.EXISTENCE, types.FREQUENCY},
+        ),
+    ],
+)
+def test_an_instruction_excludes_what_contradicts_its_form(text: str, excluded: set[str]) -> None:
+    """A limit, an end, a beginning, a language, a case or a letter of its own leaves other types to it."""
+    use = use_of(seed(text))
+    assert not use.skipped
+    assert not excluded & {*use.types}
+    assert len(use.types) >= 4
+
+
+OWN_FORMS = {
+    types.EXISTENCE: "Write about a dragon, without any mention of fire.",
+    types.FREQUENCY: "Repeat the name of the dragon twice in a story.",
+    types.FORBIDDEN: "Avoid naming the dragon in your story.",
+    types.LETTER: "Write an alliterative story about a dragon.",
+    types.LANGUAGE: "Write about a dragon in Welsh.",
+    types.SENTENCES: "Write about a dragon, at most two sentences.",
+    types.WORDS: "Write a 500-word essay about a dragon.",
+    types.PARAGRAPHS: "Write two paragraphs about a dragon.",
+    types.FIRST_WORD: "Open a story about a dragon with a greeting.",
+    types.PLACEHOLDERS: "Write to the dragon [name] about its treasure.",
+    types.POSTSCRIPT: "Write to a dragon and close with a P.S. on gold.",
+    types.BULLETS: "List the habits of a dragon.",
+    types.CONSTRAINED: "Is a dragon or a griffin stronger?",
+    types.HIGHLIGHTS: "Describe a dragon with its habits in bold.",
+    types.SECTIONS: "Describe a dragon under three headings.",
+    types.JSON: "Describe a dragon as a JSON object.",
+    types.TITLE: "Describe a dragon and add a title.",
+    types.TWO: "Write two versions of a tale about a dragon.",
+    types.REPEAT: "Restate what I ask and describe a dragon.",
+    types.ENDING: "Write about a dragon and finish with a farewell.",
+    types.CAPITAL_WORDS: "Describe a dragon in capitalised prose.",
+    types.CAPITALS: "Describe a dragon in upper case.",
+    types.LOWER_CASE: "Describe a dragon in lower-case text.",
+    types.NO_COMMA: "Describe a dragon without punctuation.",
+    types.QUOTATION: "Describe a dragon inside quotation marks.",
+}
+
+
+@pytest.mark.parametrize("type_", CONSTRAINT_TYPES)
+def test_every_type_is_excluded_by_an_instruction_of_its_own_form(type_: str) -> None:
+    """What asks for the same, or for its contrary, in words of its own."""
+    assert type_ not in use_of(seed(OWN_FORMS[type_])).types
+
+
 @pytest.mark.parametrize(
     ("text", "is_yes_or_no"),
     [
@@ -117,6 +193,23 @@ def test_a_request_to_repeat_comes_last() -> None:
     ]
     for number in range(20):
         assert join(request, constraints, random.Random(number)).endswith(f"\n\n{request}")
+
+
+@pytest.mark.parametrize("pair", [(types.REPEAT, types.TITLE), (types.TITLE, types.REPEAT)])
+def test_no_two_wordings_claim_one_place(pair: tuple[str, str]) -> None:
+    """A title beside a repeated request has none of the wordings that put it first; alone it has them all."""
+    request = finished("describe a red kite")
+    constraints = [
+        Constraint(each, {"prompt_to_repeat": request} if each == types.REPEAT else {})
+        for each in pair
+    ]
+    first = ("begin with a title", "head the text with a title")
+    texts = [join(request, constraints, random.Random(n)).lower() for n in range(40)]
+    assert not any(wording in text for text in texts for wording in first)
+    alone = [
+        join(request, [Constraint(types.TITLE, {})], random.Random(n)).lower() for n in range(40)
+    ]
+    assert all(any(wording in text for text in alone) for wording in first)
 
 
 def test_all_types_are_taken_by_some_instruction() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from spar.evolve.checkable.constraint_types import CONSTRAINT_TYPES, Constraint, Context, word
 from spar.evolve.checkable.vocabulary import END_PHRASES, LANGUAGES, topic_words
-from spar.evolve.checkable.wordings import WORDINGS
+from spar.evolve.checkable.wordings import LESS, WORDINGS
 from spar.evolve.shared_words import SharedWordsIndex
 
 REQUEST = "Tell me how a small garden grows near the kitchen door."
@@ -39,6 +39,12 @@ def test_every_type_and_relation_has_several_wordings() -> None:
         assert len({*templates}) >= 3
         assert all(template[0].isupper() for template in templates)
         assert all(template.endswith((".", '"', "}")) for template in templates)
+
+
+def test_a_limit_on_capital_words_says_what_is_counted() -> None:
+    """lm-eval counts "I" and "A", so that a text in the first person needs to know."""
+    for template in WORDINGS["change_case:capital_word_frequency", LESS]:
+        assert '"I"' in template and '"A"' in template
 
 
 def test_wordings_are_filled_in() -> None:
