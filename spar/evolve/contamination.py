@@ -7,6 +7,9 @@ A prompt is contaminated by a prompt of a benchmark
 - that has 8 to 12 words, all of which occur in it consecutively: the same rule at the n of a short text;
 - that is a near duplicate (`spar.evolve.near_duplicates`), such as one with a word or two replaced. This one is ours.
 
+In a conversation with several turns, what the user says in one of them is compared by itself as well: a system turn
+beside a benchmark's prompt changes neither its words nor that it is the benchmark's.
+
 A benchmark whose prompts are drawn from few templates shares such n-grams with every other draw, so that for it
 only the same words count (`whole_only`).
 """
@@ -18,6 +21,8 @@ from dataclasses import dataclass
 
 from spar.evolve.near_duplicates import NearDuplicateIndex
 from spar.evolve.normalize import words
+from spar.templates import transcript
+from spar.types import Message
 
 LONG, SHORT = 13, 8
 """Consecutive words that count (GPT-3: at most 13, at least 8)."""
@@ -66,6 +71,12 @@ class BenchmarkIndex:
         self._near = NearDuplicateIndex(compared)
         for item_words in compared:
             self._near.add(item_words)
+
+    def find_in(self, messages: Sequence[Message]) -> Overlap | None:
+        """The first overlap of a conversation: of all its turns together, or of one of the user's by itself."""
+        turns = (message.content for message in messages if message.role == "user")
+        overlaps = map(self.find, dict.fromkeys([transcript(messages), *turns]))
+        return next(filter(None, overlaps), None)
 
     def find(self, text: str) -> Overlap | None:
         """The first overlap of a text: as a whole, in part, nearly; None where it has none."""

@@ -52,8 +52,7 @@ def split_seeds(
     """The seed prompts that are in no benchmark, and the others."""
     clean, rejected = [], []
     for seed in seeds:
-        text = transcript(seed.messages)
-        overlap = benchmarks.find(text)
+        overlap = benchmarks.find_in(seed.messages)
         if overlap is None:
             clean.append(seed)
         else:
@@ -64,7 +63,7 @@ def split_seeds(
                     main_constraint=None,
                     reason="contaminated",
                     why=_describe(overlap),
-                    text=text,
+                    text=transcript(seed.messages),
                 )
             )
     return clean, rejected
@@ -108,7 +107,7 @@ def _check(
     outcome: RequestOutcome, benchmarks: BenchmarkIndex, seen: _DuplicateFilter
 ) -> RequestOutcome:
     text = _text(outcome)
-    overlap = benchmarks.find(text)
+    overlap = benchmarks.find_in(_messages(outcome))
     if overlap is not None:
         return _reject(outcome.request, "contaminated", _describe(overlap), text)
     duplicate = seen.find(outcome)

@@ -11,6 +11,7 @@ from spar.errors import UsageError
 from spar.evolve.benchmarks import load_benchmark_prompts
 from spar.evolve.contamination import BenchmarkIndex
 from spar.nano.tasks import prompts as nano_prompts
+from spar.types import Message
 from tests.evolve.worlds import benchmarks, write_ifeval
 
 LONG = "Name the ninth king of the old river town and say in two lines how he lost it."
@@ -50,6 +51,48 @@ def test_rules_on_worked_examples(text: str, item: str | None, why: str) -> None
     if overlap is not None:
         assert overlap.benchmark == "toy"
         assert why in overlap.why
+
+
+SYSTEM = Message(
+    role="system", content="You answer in verse, with many words, and never twice alike."
+)
+EARLIER = (
+    Message(role="user", content="Good morning to you."),
+    Message(role="assistant", content="And to you, my friend. What shall I write?"),
+)
+
+
+@pytest.mark.parametrize("before", [(), (SYSTEM,), EARLIER, (SYSTEM, *EARLIER)])
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (FIVE, "the same words"),
+        (f"Please {LONG[:-4]} everything.", "13 consecutive words"),
+        (f"As a sailor tell me: {NINE}", "contains all of it"),
+        (" ".join([*"abcdefghij", "X", *"klmnopqrst"]), "nearly the same words"),
+        ("Write about a small boat in Spanish.", ""),
+    ],
+)
+def test_every_rule_holds_for_each_turn_of_the_user(
+    before: tuple[Message, ...], text: str, why: str
+) -> None:
+    """Other turns around a benchmark's prompt hide it from no rule, whether it is the last turn or one before."""
+    index = benchmarks(LONG, NINE, FIVE, " ".join("abcdefghijklmnopqrst"))
+    user = Message(role="user", content=text)
+    reply = Message(role="assistant", content="Here it is.")
+    last = Message(role="user", content="Now in another language.")
+    for messages in ((*before, user), (*before, user, reply, last)):
+        overlap = index.find_in(messages)
+        assert bool(overlap) == bool(why)
+        assert overlap is None or why in overlap.why
+
+
+def test_what_only_another_role_says_counts_together_with_the_rest() -> None:
+    """A short prompt that a system turn equals is no prompt of the user; 13 words of one count anywhere."""
+    index = benchmarks(LONG, FIVE)
+    last = Message(role="user", content="Go on.")
+    assert index.find_in((Message(role="system", content=FIVE), last)) is None
+    assert index.find_in((Message(role="system", content=LONG), last)) is not None
 
 
 def test_whole_only_ignores_partial_overlaps() -> None:

@@ -104,6 +104,20 @@ def test_seed_prompts_in_a_benchmark_are_split_off() -> None:
     assert [(r.id, r.reason, r.main_constraint) for r in bad] == [("kite", "contaminated", None)]
 
 
+def test_a_benchmark_prompt_after_a_system_turn_is_contaminated() -> None:
+    """As a seed prompt, and as what the teacher makes of one."""
+    system = Message(role="system", content="Be brief, and answer in the language of the question.")
+    toy = benchmarks("write about a red kite", "write about a tall ship")
+    boat, kite = (
+        each.model_copy(update={"messages": (system, *each.messages)}) for each in (BOAT, KITE)
+    )
+    clean, bad = split_seeds([boat, kite], toy)
+    assert clean == [boat]
+    assert [(r.id, r.reason) for r in bad] == [("kite", "contaminated")]
+    selection = select([rewritten(boat, "Write about a tall ship.")], [boat], toy)
+    assert [(r.id, r.reason) for r in selection.rejected] == [("boat/0", "contaminated")]
+
+
 def test_only_the_last_turn_is_rewritten() -> None:
     """Earlier turns stay; the same last turn after other turns is another prompt."""
     before = (Message(role="system", content="Be brief."), Message(role="user", content="Hi."))

@@ -172,10 +172,9 @@ class _Maker:
         combination = (prompt.meta[SEED_PROMPT], frozenset(prompt.meta[INSTRUCTIONS]))
         if prompt.id in self._ids or combination in self._types:
             return "the seed prompt has these constraint types already"
-        text = transcript(prompt.messages)
-        if overlap := self._benchmarks.find(text):
+        if overlap := self._benchmarks.find_in(prompt.messages):
             return f"contaminated: {overlap.benchmark}"
-        prompt_words = words(text)
+        prompt_words = words(transcript(prompt.messages))
         if any(max(m.new, m.missing) <= MOST_NEW for m in self._near.matches(prompt_words)):
             return "near duplicate"
         self._near.add(prompt_words)
