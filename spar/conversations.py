@@ -15,7 +15,7 @@ fields of a turn are in `turns`, one object a turn.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args
 
 from spar.rows.json_text import parse_json
@@ -45,7 +45,7 @@ _BESIDE = ("tools", "image", "images", "audio", "audios", "video", "videos", "hi
 def conversation(
     row: Mapping[str, Any], where: str, field: str = ""
 ) -> tuple[tuple[Message, ...], dict[str, Any]]:
-    """The messages of a row, and its other fields.
+    """The messages of a row, and its other fields; one that is null counts as absent, as an empty cell of a table does.
 
     Parameters
     ----------
@@ -58,21 +58,24 @@ def conversation(
         There is none, two, or one that spar cannot send: without a user's turn at its end, with images or tools.
     """
     if field and field not in row:
-        reject(where, f"a row with {shown(list(row))}", f"a row with {field!r} (--prompt-field)")
-    form = field or next((name for name in FORMS if name in row), None)
+        accepted = f"a row with {field!r} (--prompt-field){around_list(row, [field])}"
+        reject(where, f"a row with {shown(list(row))}", accepted)
+    named = [name for name in FORMS if name in row]
+    filled = [name for name in named if row[name] is not None]
+    form = field or next(iter((*filled, *named)), None)
     if form is None:
         reject(
             where,
             f"a row with {shown(list(row))}",
             f"a row with 'prompt' or 'messages'{_rename(row)}",
         )
-    if form == "prompt" and "messages" in row and not field:
+    if form == "prompt" and "messages" in filled and not field:
         reject(
             where,
             "both 'prompt' and 'messages'",
             "exactly one of them, or --prompt-field to name the one to read",
         )
-    rest = {name: value for name, value in row.items() if name != form}
+    rest = {name: value for name, value in row.items() if name != form and value is not None}
     messages = _messages(row, form, rest, where, named=bool(field))
     return messages if form == "body" else _with_system(messages, rest, where), rest
 
@@ -105,9 +108,18 @@ def _rename(row: Mapping[str, Any]) -> str:
     )
     if same is not None:
         return f"; rename {shown(same)} to {same.strip().lower()!r}"
-    return (
+    return around_list(row, FORMS) or (
         "; rename the field that holds the prompt to 'prompt', or name it with --prompt-field NAME"
     )
+
+
+def around_list(row: Mapping[str, Any], fields: Iterable[str]) -> str:
+    """What to do with an object that is no row but has a list of rows, with one of these fields each; "" for any other."""
+    for name, value in row.items():
+        items = value if isinstance(value, list) else []
+        if items and all(isinstance(each, dict) and each.keys() & {*fields} for each in items):
+            return f"; the file is an object around a list of rows: pass the list in {shown(name)} alone, or one of its objects per line"
+    return ""
 
 
 def _listed(value: Any, name: str, where: str, *, is_text: bool) -> list[Any]:

@@ -11,6 +11,8 @@ The id of a prompt is its `id`; else its `custom_id`; else its `key` (IFEval's n
 else it comes from the content, such as `000001-1f2e3d4c`: the number among rows of the same content, then the first 8
 hex digits of the content's digest (`Prompt.digest`). So a file in another order has the same prompts.
 
+A field that is null counts as absent, as an empty cell of a table does: tables with missing cells are often written so.
+
 Rows are read one at a time; only the ids stay in memory. A bad row raises a `UsageError` of one line
 that names the file, the line, the value received and the values accepted.
 """
@@ -240,7 +242,7 @@ def _prompt_of_row(row: dict[str, Any], where: str, source: str, prompt_field: s
 
 
 def _explicit_id(row: Mapping[str, Any], where: str) -> str:
-    name = next((name for name in ID_FIELDS if name in row), None)
+    name = next((name for name in ID_FIELDS if row.get(name) is not None), None)
     if name is None:
         return ""
     value = row[name]

@@ -161,7 +161,7 @@ def _stored_tree(row: dict[str, Any], where: str) -> StoredTree:
     try:
         turns = [(turn["role"], turn["content"]) for turn in prompt["messages"]]
         digest = content_digest(turns, prompt.get("meta", {}))
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise UsageError(
             f"{where} is not a search tree: it has no prompt; delete the line"
         ) from error

@@ -81,7 +81,8 @@ class Prompt(Record):
 
 
 def content_digest(turns: Sequence[tuple[str, str]], meta: Mapping[str, Any]) -> str:
-    """`Prompt.digest` of roles with their texts, and of the other fields."""
+    """`Prompt.digest` of roles with their texts, and of the other fields that are not null."""
+    meta = {name: value for name, value in meta.items() if value is not None}
     content = {"messages": turns, "meta": meta} if meta else turns
     text = json.dumps(content, sort_keys=bool(meta))
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]

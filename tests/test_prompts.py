@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spar.errors import UsageError
-from spar.prompts import prompt_from_text, read_prompts, with_stored_ids
+from spar.prompts import prompt_from_row, prompt_from_text, read_prompts, with_stored_ids
 from spar.types import Message, Prompt
 
 any_text = st.text(st.characters(exclude_categories=()), min_size=1)
@@ -63,14 +63,14 @@ def test_any_text_round_trips(
     text: str,
     meta: dict[str, object],
 ) -> None:
-    """Id, messages and meta are read back equal, whatever characters they have."""
+    """Id, messages and meta are read back equal, whatever characters they have; a field that is null is none."""
     turns = [*above, ("user", text)]
     messages = [{"role": role, "content": content} for role, content in turns]
     path = tmp_path_factory.mktemp("prompts") / "rows.jsonl"
     (prompt,) = read_prompts(write(path, {"id": prompt_id, "messages": messages, **meta}))
     assert prompt.id == prompt_id
     assert [(message.role, message.content) for message in prompt.messages] == turns
-    assert prompt.meta == meta
+    assert prompt.meta == {name: value for name, value in meta.items() if value is not None}
     assert Prompt.model_validate(json.loads(json.dumps(prompt.model_dump()))) == prompt
 
 
@@ -244,6 +244,48 @@ def test_conversations_as_people_have_them(
 
 
 @pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": None, "prompt": "hello"},
+        {"prompt": None, "messages": [{"role": "user", "content": "hello"}]},
+        {"prompt": None, "instruction": "hello", "input": None, "conversations": None},
+        {"prompt": "hello", "instruction_id_list": None, "kwargs": None, "tools": None},
+    ],
+)
+def test_null_fields_count_as_absent(tmp_path: Path, row: dict[str, Any]) -> None:
+    """As in a table, of which `DataFrame.to_json` writes missing cells so; in rows of Python too."""
+    rows = {"id": None, "custom_id": None, "key": 5, **row, "source": "a", "note": None}
+    (prompt,) = read_prompts(write(tmp_path / "rows.jsonl", rows))
+    assert (prompt.id, prompt.messages[-1].content) == ("5", "hello")
+    assert prompt.meta == {"key": 5, "source": "a"}
+    assert prompt_from_row(rows, "row 1", "python").meta == prompt.meta
+
+
+def test_nulls_inside_of_fields_stay(tmp_path: Path) -> None:
+    """Arguments of constraints are null where a type does not have them, and a reply of one's own takes the place of a null."""
+    kwargs = [{"num_words": 5, "relation": None}]
+    row = {
+        "prompt": "a",
+        "instruction_id_list": ["length_constraints:number_words"],
+        "kwargs": kwargs,
+    }
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    file = write(tmp_path / "rows.jsonl", row, {"messages": turns, "output": None})
+    first, second = read_prompts(file)
+    assert first.meta["kwargs"] == kwargs
+    assert second.meta == {"output": "b"}
+
+
+def test_prompts_of_runs_with_null_fields_are_found(tmp_path: Path) -> None:
+    """Earlier versions stored a row's null fields with its prompt; both have the same content."""
+    (prompt,) = read_prompts(write(tmp_path / "rows.jsonl", {"prompt": "a", "b": 1, "c": None}))
+    stored = prompt.model_copy(update={"meta": {"b": 1, "c": None}})
+    assert stored.digest == prompt.digest
+    bare = prompt.model_copy(update={"meta": {"c": None}})
+    assert bare.digest == prompt.model_copy(update={"meta": {}}).digest
+
+
+@pytest.mark.parametrize(
     "kwargs",
     ['[{"num_words": 3}]', [{"num_words": 3}], ['{"num_words": 3}']],
     ids=["text", "list", "texts"],
@@ -358,6 +400,12 @@ BAD_CONSTRAINTS: list[tuple[Any, Any, str]] = [
         ('{"prompt": "x", "messages": []}', "both 'prompt' and 'messages'"),
         ('{"prompt": 3}', "'prompt' is 3; accepted: a string"),
         ('{"prompt": null}', "'prompt' is null; accepted: a string"),
+        ('{"prompt": null, "messages": null}', "'prompt' is null; accepted: a string"),
+        (
+            '{"data": [{"prompt": "x"}], "version": 1}',
+            'the file is an object around a list of rows: pass the list in "data" alone, or one of its objects per line',
+        ),
+        ('{"dialog": [{"role": "user", "content": "x"}]}', "name it with --prompt-field NAME"),
         ('{"prompt": ""}', 'a blank prompt, ""'),
         ('{"prompt": " \\n\\u00a0"}', "a blank prompt"),
         ('{"messages": "x"}', "'messages' is \"x\"; accepted: a list"),
@@ -409,7 +457,6 @@ BAD_CONSTRAINTS: list[tuple[Any, Any, str]] = [
             for names, kwargs, words in BAD_CONSTRAINTS
         ),
         ('{"prompt": "x", "id": true}', "'id' is true; accepted: a non-empty string"),
-        ('{"prompt": "x", "id": null, "key": 1}', "'id' is null"),
         ('{"prompt": "x", "id": ""}', "'id' is \"\""),
         ('{"prompt": "x", "key": 1.5}', "'key' is 1.5"),
         ('{"prompt": "x", "id": "first"}', 'duplicate id "first", also on line 1'),

@@ -94,6 +94,11 @@ def test_every_format_has_the_same_rows(tmp_path: Path, name: str, content: str 
         ("a.jsonl", b'{"a": 1, "b": {"c": 1, "c": 2}}', 'the key "c" twice in one object'),
         ("a.json", b'[{"a": 1}, 3]', "a.json, row 2: 3; accepted: a JSON object"),
         ("a.json", b'[{"a": 1}', "not JSON at column"),
+        ("a.json", b'[{"a": 1},\n{"a" 1}]', "a.json: not JSON at line 2, column 6"),
+        ("a.json", b'{\n"a": 1\n', "not JSON at line 3, column 1: {"),
+        ("a.json", b'{\n"a": 1}\n{"a": 2}', "at line 3, column 1: {"),
+        ("a.jsonl", b'{"a": 1', "accepted: one JSON object, one a line, or one list of them"),
+        ("a.jsonl", b'{"a": 1}\n{"a": 1', "a.jsonl:2: not JSON at column 8"),
         ("a.json", b'[{"a": "\xff"}]', "0xff at byte 9 of the file; accepted: UTF-8"),
         ("a.jsonl", b"[" * 5000, "not JSON"),
         ("a.jsonl.gz", b"no gzip", "cannot read"),
@@ -133,6 +138,64 @@ def test_tables_as_programs_write_them(tmp_path: Path, content: str) -> None:
     """An index without a name is no field, and a line that names the delimiter is no row."""
     (tmp_path / "a.csv").write_bytes(content.encode())
     assert values(tmp_path / "a.csv") == [{"prompt": "Hi", "n": "5"}, {"prompt": "a;b;c"}]
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff", "\n\n"])
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.json.gz", "-"])
+def test_a_single_object_over_several_lines_is_one_row(
+    tmp_path: Path, name: str, mark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As pretty printers write it, with any line ends."""
+    row = {"prompt": "a", "messages": [{"b": [], "c": None}], "n": 1.5}
+    for end in ("\n", "\r\n", "\r"):
+        data = (mark + json.dumps(row, indent=2)).replace("\n", end).encode()
+        path = tmp_path / name
+        path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data)))
+        (read,) = read_rows("-" if name == "-" else path)
+        assert (read.values, read.number) == (row, 1)
+        assert read.where.endswith(", row 1")
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+@pytest.mark.parametrize(
+    ("name", "content", "rows"),
+    [
+        ("a.txt", "one\n\ntwo words\n", [{"prompt": "one"}, {"prompt": "two words"}]),
+        ("a.txt.gz", "\ufeffone\ntwo", [{"prompt": "one"}, {"prompt": "two"}]),
+        ("a.csv", "id,prompt\n1,a\n\n2,b\n", [{"id": "1", "prompt": "a"}, {"id": "2", "prompt": "b"}]),
+        ("a.csv", "sep=;\nid;prompt\n1;a\n", [{"id": "1", "prompt": "a"}]),
+        ("a.tsv", "id\tprompt\n1\ta\n", [{"id": "1", "prompt": "a"}]),
+        ("a.jsonl", '{"a": 1}\n{"a": 2}\n', [{"a": 1}, {"a": 2}]),
+        ("a.json", '[{"a": 1},\n{"a": 2}]\n', [{"a": 1}, {"a": 2}]),
+        ("-", '{"prompt": "a"}\nb\n', [{"prompt": "a"}, {"prompt": "b"}]),
+    ],
+)  # fmt: skip
+def test_lines_may_end_in_carriage_returns_alone(
+    tmp_path: Path,
+    name: str,
+    content: str,
+    rows: list[dict[str, Any]],
+    end: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In a file without any line feed, as "Text (Macintosh)" is; every format has the same rows with each line end."""
+    data = content.replace("\n", end).encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data)))
+    source = "-" if name == "-" else tmp_path / name
+    assert values(source, text_field="prompt") == rows
+
+
+def test_a_carriage_return_among_line_feeds_is_text(tmp_path: Path) -> None:
+    """It ends no line there; between the cells of a table it is refused in words for who wrote the table."""
+    (tmp_path / "a.txt").write_bytes(b"one\rstill one\ntwo\n")
+    assert values(tmp_path / "a.txt", text_field="a") == [{"a": "one\rstill one"}, {"a": "two"}]
+    (tmp_path / "a.csv").write_bytes(b"a,b\n1,2\r3,4\n")
+    assert (
+        "a.csv:2: not a record: a carriage return without a line feed; accepted: lines that all"
+        in (mistake(tmp_path / "a.csv"))
+    )
 
 
 def test_a_format_may_be_passed_for_other_suffixes(tmp_path: Path) -> None:
@@ -187,6 +250,9 @@ def test_a_stream_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     text = json.dumps([{"a": "b" * 5000}])
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(text.encode())))
     assert "standard input is a list of more than" in mistake("-")
+    text = json.dumps({"a": "b" * 5000}, indent=1)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(text.encode())))
+    assert "standard input is an object of more than" in mistake("-")
 
 
 def test_a_pipe_is_read_once(tmp_path: Path) -> None:

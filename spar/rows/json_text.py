@@ -24,8 +24,14 @@ def parse_json(text: str, where: str, accepted: str) -> Any:
     except _NotPlainError as error:
         reject(where, str(error), "JSON with each key once and finite numbers")
     except (ValueError, RecursionError) as error:
-        at = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-        reject(where, f"not JSON{at}: {cut(ascii(text)[1:-1])}", accepted)
+        reject(where, f"not JSON{_place(error)}: {cut(ascii(text)[1:-1])}", accepted)
+
+
+def _place(error: Exception) -> str:
+    if not isinstance(error, json.JSONDecodeError):
+        return ""
+    line = f" at line {error.lineno}," if error.lineno > 1 else " at"
+    return f"{line} column {error.colno}"
 
 
 class _NotPlainError(ValueError):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -18,7 +19,7 @@ from spar.rows.row import Row, error_line, reject, shown
 MAX_LINE = 16 << 20
 """Bytes of a line."""
 MAX_LIST = 256 << 20
-"""Bytes of a JSON list, which is parsed as a whole."""
+"""Bytes of a JSON list, or of one object over several lines, which is parsed as a whole."""
 MAX_STREAM = 1 << 30
 """Bytes of standard input, a pipe or a device, whose rows the caller has to hold in memory."""
 GZIP_SUFFIX = ".gz"
@@ -44,17 +45,25 @@ def json_rows(
     *,
     text_lines: bool = False,
 ) -> Iterator[Row]:
-    """Objects one a line, or in one list; with `text_lines`, any other line is a text."""
+    """Objects one a line, in one list, or a single one over several lines; with `text_lines`, any other line is a text."""
     with reading(path, source) as stream:
         started = False
-        for number, data in lines_of(stream, source, limit):
+        lines = lines_of(stream, source, limit)
+        for number, data in lines:
             where = f"{source}:{number}"
             if not started and _starts_list(data[:1024], text_lines=text_lines):
-                yield from _listed_rows(data, stream, source, text_field)
+                yield from _listed_rows(
+                    _whole(data, lines, source=source, kind="a list"), source, text_field
+                )
                 return
             line = _content(data, where, number)
             if not line.strip():
                 continue
+            if not started and _starts_object(line):
+                accepted = "one JSON object, one a line, or one list of them"
+                text = _whole(data, lines, source=source, kind="an object")
+                yield Row(f"{source}, row 1", 1, parse_json(text, source, accepted))
+                return
             started = True
             if text_lines and not line.lstrip().startswith("{"):
                 yield Row(where, number, {text_field: line})
@@ -86,9 +95,16 @@ def _opened(path: Path | None) -> AbstractContextManager[BinaryIO]:
 def lines_of(
     stream: BinaryIO, source: str, limit: int | None = None
 ) -> Iterator[tuple[int, bytes]]:
-    """Number and bytes of each line, with its end; one that is longer than `MAX_LINE` comes first in part."""
+    """Number and bytes of each line, with its end; one that is longer than `MAX_LINE` comes first in part.
+
+    Without any line feed, carriage returns end the lines: programs write "Text (Macintosh)" and "CSV (Macintosh)" so.
+    """
     size, number = 0, 0
     while data := stream.readline(MAX_LINE + 1):
+        if not number and b"\r" in data and b"\n" not in data and len(data) <= MAX_LINE:
+            texts = data.removesuffix(b"\r").split(b"\r")
+            yield from enumerate((text + b"\n" for text in texts), start=1)
+            return
         number, size = number + 1, size + len(data)
         if limit is not None and size > limit:
             raise UsageError(
@@ -100,7 +116,11 @@ def lines_of(
 def line_text(data: bytes, where: str) -> str:
     """A line as text, with its end."""
     if len(data) > MAX_LINE:
-        reject(where, f"a line of more than {MAX_LINE >> 20} MiB", "shorter lines")
+        reject(
+            where,
+            f"a line of more than {MAX_LINE >> 20} MiB",
+            "shorter lines, each with a line feed at its end",
+        )
     return _decoded(data, where, "the line")
 
 
@@ -118,14 +138,35 @@ def _starts_list(start: bytes, *, text_lines: bool) -> bool:
     return text.lstrip().startswith("[")
 
 
-def _listed_rows(start: bytes, stream: BinaryIO, source: str, text_field: str) -> Iterator[Row]:
-    data = start + stream.read(MAX_LIST)
-    if len(data) > MAX_LIST:
+def _starts_object(line: str) -> bool:
+    """Whether a line is the beginning of an object that ends on another one, as pretty printers write it."""
+    if not line.lstrip().startswith("{"):
+        return False
+    try:
+        json.loads(line)
+    except json.JSONDecodeError as error:
+        return error.pos >= len(line.rstrip())
+    except (ValueError, RecursionError):
+        return False
+    return False
+
+
+def _whole(start: bytes, lines: Iterable[tuple[int, bytes]], *, source: str, kind: str) -> str:
+    """The text of a source that is a single JSON value, a list or an object, from this line on."""
+    parts, size = [start], len(start)
+    for _, data in lines:
+        if size > MAX_LIST:
+            break
+        parts.append(data)
+        size += len(data)
+    if size > MAX_LIST:
         raise UsageError(
-            f"{source} is a list of more than {MAX_LIST >> 20} MiB; write one JSON object per line, which "
-            "is read row by row"
+            f"{source} is {kind} of more than {MAX_LIST >> 20} MiB; write one JSON object per line, which is read row by row"
         )
-    text = _decoded(data, source, "the file").removeprefix(BYTE_ORDER_MARK)
+    return _decoded(b"".join(parts), source, "the file").removeprefix(BYTE_ORDER_MARK)
+
+
+def _listed_rows(text: str, source: str, text_field: str) -> Iterator[Row]:
     values = parse_json(text, source, "one JSON object per line, or one list of them")
     for number, value in enumerate(values, start=1):
         where = f"{source}, row {number}"

@@ -5,7 +5,7 @@
 
 | source | rows |
 |---|---|
-| `.jsonl`, `.ndjson`, `.json` | one JSON object a line, or one JSON list of objects |
+| `.jsonl`, `.ndjson`, `.json` | one JSON object a line, one JSON list of objects, or a single object over several lines |
 | `.csv`, `.tsv` | one a record, named by the header; an empty cell is absent |
 | `.parquet` | one a row; a null is absent (pyarrow) |
 | `.txt` | one a line, its text under `text_field` |
@@ -13,7 +13,7 @@
 | `hf://NAME/OF[/CONFIG][:SPLIT]`, `NAME/OF[:SPLIT]` | one a row of a data set of the hub (datasets) |
 
 Each of the text formats may be compressed (`.gz`). Only a line feed ends a line, so any other character may stand
-inside a string. What is read is plain JSON: keys that come twice and numbers that JSON lacks (NaN, Infinity) are
+inside a string; in a file without any, carriage returns end the lines. What is read is plain JSON: keys that come twice and numbers that JSON lacks (NaN, Infinity) are
 refused in JSON, and null elsewhere. Rows are read one at a time, a list as a whole; the limits below bound what a
 device or a damaged file can take.
 """

@@ -54,9 +54,11 @@ def separated_rows(path: Path, delimiters: str, limit: int | None) -> Iterator[R
                 values = {name: cell for name, cell in pairs if cell}
                 yield Row(where, int(where.rpartition(":")[2]), values)
         except csv.Error as error:
-            reject(
-                f"{source}:{line}", f"not a record: {error}", "cells as a spreadsheet writes them"
-            )
+            why, accepted = str(error), "cells as a spreadsheet writes them"
+            if why.startswith("new-line character"):  # advice to who opens the file
+                why = "a carriage return without a line feed"
+                accepted = "lines that all end alike, and quotation marks around cells with breaks"
+            reject(f"{source}:{line}", f"not a record: {why}", accepted)
 
 
 def parquet_rows(path: Path) -> Iterator[Row]:

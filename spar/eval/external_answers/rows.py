@@ -23,7 +23,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from spar.conversations import REPLY, conversation
+from spar.conversations import REPLY, around_list, conversation
 from spar.errors import UsageError
 from spar.record.evaluation import EXAMPLES
 from spar.rows.hub import HUB_SCHEME, is_hub_name
@@ -158,7 +158,9 @@ def _object_row(row: dict[str, Any], where: str) -> AnswerRow:
         ids_accepted, texts_accepted = (
             " or ".join(map(repr, names)) for names in (ID_FIELDS, PROMPT_FIELDS)
         )
-        reject(where, f"a row with {quote(list(row))}", f"{ids_accepted}, or {texts_accepted}")
+        hint = around_list(row, (*ID_FIELDS, *PROMPT_FIELDS))
+        accepted = f"{ids_accepted}, or {texts_accepted}{hint}"
+        reject(where, f"a row with {quote(list(row))}", accepted)
     return AnswerRow(where, ids, text, row, reply)
 
 
