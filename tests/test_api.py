@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import logging
 import os
 import subprocess
@@ -152,6 +153,36 @@ def test_a_file_whose_prompts_have_a_field_of_another_name(tmp_path: Path) -> No
             spar.decode(prompts, prompt_field="question", **FAKE)
     with pytest.raises(spar.UsageError, match="--prompt-field question is for prompts of a"):
         spar.evaluate("ifeval", prompt_field="question", **FAKE)
+
+
+def test_the_prompts_of_a_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its file is answered where no prompts are passed; those that are passed replace it, with the field of its rows."""
+    monkeypatch.chdir(tmp_path)
+    Path("questions.jsonl").write_text('{"question": "One."}\n', encoding="utf-8")
+    Path("mine.yaml").write_text(
+        "decode: {prompts: questions.jsonl, prompt_field: question, engine: fake, votes: 3}"
+    )
+    (tree,) = spar.decode(recipe="mine.yaml")
+    assert tree.prompt.messages[0].content == "One."
+    (tree,) = spar.decode(["Two."], recipe="mine.yaml")
+    assert tree.prompt.messages[0].content == "Two."
+    assert spar.search("Three.", recipe="mine.yaml").prompt.messages[0].content == "Three."
+    Path("lines.txt").write_text("Four.\n", encoding="utf-8")
+    (tree,) = spar.decode("lines.txt", recipe="mine.yaml")
+    assert tree.prompt.messages[0].content == "Four."
+
+
+def test_the_responses_of_a_recipe_are_scored(tmp_path: Path) -> None:
+    """An evaluation without `responses` of its own scores those that the recipe names."""
+    toy = f"{Toy.__module__}:Toy"
+    whole = spar.evaluate(toy, limit=2, **FAKE)
+    answers = tmp_path / "answers.jsonl"
+    rows = [{"id": each.id, "response": "From the file."} for each in whole.examples]
+    answers.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(f"decode: {{engine: fake}}\neval: {{responses: {answers}, limit: 2}}\n")
+    scored = spar.evaluate(toy, recipe=str(recipe))
+    assert [each.response for each in scored.examples] == ["From the file."] * 2
 
 
 def test_plugins_may_be_plain_objects() -> None:

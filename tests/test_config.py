@@ -67,6 +67,17 @@ def test_none_is_a_value_where_a_setting_accepts_it(tmp_path: Path) -> None:
         assert (config.seed, config.limit) == (None, None)
 
 
+def test_an_evaluation_does_not_take_over_the_prompts_of_decode(tmp_path: Path) -> None:
+    """They are what `spar decode` answers; those of the section `eval` are an evaluation's."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("decode: {prompts: a.jsonl, prompt_field: question}\n")
+    assert load_decode(str(path), {}).prompts == "a.jsonl"
+    config = load_eval(str(path), {})
+    assert (config.prompts, config.prompt_field) == ("", "")
+    path.write_text("decode: {prompts: a.jsonl}\neval: {prompts: b.jsonl}\n")
+    assert load_eval(str(path), {}).prompts == "b.jsonl"
+
+
 OPTIONS_RECIPE = """
 decode:
   strategy: best-of-n

@@ -22,9 +22,9 @@ from spar.run.decoding import (
     PromptLike,
     as_prompts,
     prompt_source,
-    refuse_prompt_field,
     run_decode,
     source_of,
+    without_file,
 )
 from spar.run.interactive import Session
 from spar.run.keywords import decode_config
@@ -89,7 +89,7 @@ async def decode_async(
     ----------
     prompts:
         The name of a file of prompts or of a data set of the hub, or an iterable of texts, rows or `Prompt` objects; ""
-        for the built-in prompts of nano-if.
+        for those of the recipe, or the built-in prompts of nano-if.
     out:
         The run directory. The same call resumes it; other settings are refused. None stores nothing.
     overwrite:
@@ -196,10 +196,10 @@ def _prompts(
     config: DecodeConfig, prompts: str | Path | Iterable[PromptLike]
 ) -> tuple[DecodeConfig, PromptSource]:
     if isinstance(prompts, str | Path):
-        config = config.model_copy(update={"prompts": expand_home_in(str(prompts))})
+        name = expand_home_in(str(prompts))
+        config = config.model_copy(update={"prompts": name}) if name else config
         return config, prompt_source(config)
-    refuse_prompt_field(config)
-    config = config.model_copy(update={"prompts": IN_MEMORY})
+    config = without_file(config, IN_MEMORY)
     is_collection = isinstance(prompts, Iterable) and not hasattr(prompts, "columns")
     if isinstance(prompts, Mapping | Prompt) or not is_collection:
         raise UsageError(

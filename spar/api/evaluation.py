@@ -92,7 +92,7 @@ async def evaluate_async(
         A request could not be served; the same call resumes.
     """
     name = BENCHMARKS.name_of(benchmark)
-    config = eval_config(recipe, {**settings, "responses": str(responses)})
+    config = eval_config(recipe, {**settings, "responses": str(responses) or None})
     with _directory(out) as directory:
         request = EvalRequest(
             (name,),

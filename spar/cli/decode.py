@@ -34,9 +34,9 @@ from spar.prompts import prompt_from_text
 from spar.run.decoding import (
     ignored_temperature,
     prompt_source,
-    refuse_prompt_field,
     run_decode,
     source_of,
+    without_file,
 )
 from spar.run.prompt_checks import refuse_prompts
 from spar.run.resolve import check_combination
@@ -50,7 +50,7 @@ def decode(
         str,
         typer.Argument(
             metavar="PROMPTS",
-            help="A file, a data set of the hub, or - for standard input; default: 100 prompts of nano-if.",
+            help="A file, a data set of the hub, or - for standard input; default: the recipe's, or 100 prompts of nano-if.",
         ),
     ] = "",
     *,
@@ -79,14 +79,14 @@ def decode(
             f"{prompts} and --prompt: a run has the prompts of a file or the one of --prompt; "
             "leave out one of them"
         )
-    config = load_decode(recipe or default_recipe(overrides), {**overrides, "prompts": prompts})
+    values = {**overrides, "prompts": prompts or None}
+    config = load_decode(recipe or default_recipe(values), values)
     listener = open_progress(display)
     if prompt is None:
         source = prompt_source(config)
     else:
-        refuse_prompt_field(config)
         source = source_of([prompt_from_text(prompt)])
-        config = config.model_copy(update={"prompts": f"--prompt {prompt}"})
+        config = without_file(config, f"--prompt {prompt}")
     for line in ignored_temperature(config, overrides):
         listener.note(line)
     if dry_run:

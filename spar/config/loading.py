@@ -25,6 +25,8 @@ from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES
 RECIPES = Path(__file__).parents[1] / "recipes"
 SECTIONS = ("decode", "eval", "evolve", "train", "bootstrap", "serve")
 """Sections of a recipe, one for each command that has settings of its own."""
+_PROMPTS = ("prompts", "prompt_field")
+"""Settings of a recipe's `decode` section that are no part of its search: an evaluation has prompts of its own."""
 _SHOWN = 200
 
 C = TypeVar("C", bound=DecodeConfig)
@@ -63,7 +65,8 @@ def load_eval(
         left out where no strategy is named for the evaluation, which is greedy then.
     """
     refuse_ambiguous(overrides)
-    values = dict(section(recipe, "decode")) if recipe else {}
+    search = section(recipe, "decode") if recipe else {}
+    values = {name: value for name, value in search.items() if name not in _PROMPTS}
     own = section(recipe, "eval", optional=True) if recipe else {}
     if not (own.get("strategy") or overrides.get("strategy")):
         values["strategy"] = EvalConfig.model_fields["strategy"].default

@@ -209,6 +209,13 @@ def refuse_prompt_field(config: DecodeConfig) -> None:
         )
 
 
+def without_file(config: DecodeConfig, name: str) -> DecodeConfig:
+    """The settings of a run whose prompts come from no file, under `name`; a file of the recipe, and the field of its rows, are left out."""
+    if not config.prompts:
+        refuse_prompt_field(config)
+    return config.model_copy(update={"prompts": name, "prompt_field": ""})
+
+
 def assumed(config: DecodeConfig, num_prompts: int) -> Iterator[str]:
     """A line for what the caller has not named: the prompts, or the model that is to answer prompts of their own."""
     if not config.prompts:

@@ -75,6 +75,18 @@ def test_a_run_prints_its_table_and_names_its_directory(tmp_path: Path) -> None:
     assert len(comparable(tmp_path / "r")) == 12
 
 
+def test_the_prompts_of_a_recipe_are_answered(tmp_path: Path) -> None:
+    """Where neither a file nor --prompt is given; either replaces them."""
+    file = rows(tmp_path / "p.jsonl", {"id": "of-recipe", "ask": "Write."})
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(f"decode: {{prompts: {file}, prompt_field: ask, votes: 1}}\n")
+    decode("--recipe", recipe, "--out", tmp_path / "r", check=0)
+    assert [*comparable(tmp_path / "r")] == ["of-recipe"]
+    decode("--recipe", recipe, "--prompt", "Say it.", "--out", tmp_path / "one", check=0)
+    (tree,) = read_trees(tmp_path / "one")
+    assert tree.prompt.messages[0].content == "Say it."
+
+
 def test_a_temperature_without_effect_is_said(tmp_path: Path) -> None:
     """Where a tree has one draft, which is greedy; not where it is sampled, or where there are more."""
     file = rows(tmp_path / "p.jsonl", {"prompt": "Write."})
