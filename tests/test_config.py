@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from spar.config import RECIPES, DecodeConfig, load_decode, load_eval
+from spar.config import RECIPES, DecodeConfig, load_decode, load_eval, load_serve
 from spar.config.loading import section
 from spar.errors import UsageError
+from spar.evolve.settings import load_evolve
 from spar.plugins import BENCHMARKS, ENGINES, JUDGES, REFINERS, STRATEGIES, PluginTable
+from spar.train.bootstrap.recipe import load_bootstrap
 from spar.train.recipe import load_train
 
 
@@ -195,6 +197,67 @@ def test_wrong_recipes_are_named(tmp_path: Path, text: str, message: str) -> Non
     path.write_text(text)
     with pytest.raises(UsageError, match=message):
         load_decode(str(path), {})
+
+
+@pytest.mark.parametrize(
+    ("recipe", "overrides", "message"),
+    [
+        ("budget: 3", {"budget": 0}, "--budget 0: input should be greater than or equal to 1"),
+        ("budget: 0", {"votes": 3}, "recipe {}: budget is 0: input should be greater than"),
+        ("votes: 3", {"draft": {"temperature": "hot"}}, "--temperature 'hot': input should be a"),
+        ("draft: {temperature: hot}", {"draft": {"top_p": 0.5}}, "recipe {}: draft.temperature is"),
+        ("votes: 3", {"draft": 5}, "draft 5: input should be a mapping"),
+        ("votes: 3", {"gate": 2}, "--threshold 2: input should be less than 1"),
+        (
+            "votes: 3",
+            {"vote": {"top_kk": 2}},
+            "unknown setting 'vote.top_kk'; did you mean 'vote.t",
+        ),
+    ],
+)
+def test_an_error_says_where_a_value_comes_from(
+    tmp_path: Path, recipe: str, overrides: dict[str, Any], message: str
+) -> None:
+    """From a flag, or a keyword of Python, or from the recipe, which is named with its key."""
+    path = tmp_path / "r.yaml"
+    path.write_text(f"decode: {{{recipe}}}\n")
+    for load in (load_decode, load_eval):
+        with pytest.raises(UsageError) as refused:
+            load(str(path), overrides)
+        assert str(refused.value).startswith(message.format(path))
+
+
+def test_an_error_in_another_section_names_the_recipe(tmp_path: Path) -> None:
+    """Of an evolution, a server and a bootstrap, whose flags are named as flags all the same."""
+    path = tmp_path / "r.yaml"
+    path.write_text(
+        "decode: {votes: 3}\nevolve: {timeout: soon}\nserve: {port: x}\nbootstrap: {teacher: {votes: 0}}\n"
+    )
+
+    def bootstrap(recipe: str, flags: dict[str, Any]) -> object:
+        return load_bootstrap(recipe, {}, student={}, teacher=flags)
+
+    for load, name, flag, good in (
+        (load_evolve, "timeout is 'soon'", "--timeout 'late'", {"timeout": "late"}),
+        (load_serve, "port is 'x'", "--port 'y'", {"port": "y"}),
+        (bootstrap, "votes is 0", "--votes -1", {"votes": -1}),
+    ):
+        with pytest.raises(UsageError, match=rf"^recipe {path}: {name}: input should be"):
+            load(str(path), {})
+        with pytest.raises(UsageError, match=rf"^{flag}: input should be"):
+            load(str(path), good)
+
+
+def test_a_text_is_a_list_of_one(tmp_path: Path) -> None:
+    """Where a list of texts is expected, as of one server: in a recipe and in overrides."""
+    path = tmp_path / "r.yaml"
+    path.write_text("decode: {base_url: 'http://a:1/v1', redo: changed}\nserve: {offer: bfs-7}\n")
+    config = load_decode(str(path), {"judge_url": "http://b:1/v1"})
+    assert (config.base_url, config.judge_url) == (("http://a:1/v1",), ("http://b:1/v1",))
+    assert config.redo == ("changed",)
+    assert load_serve(str(path), {}).offer == ("bfs-7",)
+    with pytest.raises(UsageError, match=r"^--redo 'none': input should be 'changed' or"):
+        load_decode("paper", {"redo": "none"})
 
 
 def test_a_missing_recipe_lists_the_shipped_ones() -> None:

@@ -96,17 +96,22 @@ def test_shipped_recipes_are_read_as_before(path: Path) -> None:
         ),
         ("decod: {budget: 3}", "unknown section 'decod'; did you mean 'decode'"),
         ("decode: {budget: 3, budget: 5}", "stands twice"),
-        ("decode: {budget: true}", "--budget 'true': input should be a valid integer"),
-        ("decode: {budget: 1:30}", "--budget '1:30': input should be a valid integer"),
-        ("decode: {draft: {temperature: true}}", "temperature 'true'"),
-        ("decode: {votes: 100000000000}", "--votes .*less than or equal to"),
+        ("decode: {budget: true}", "budget is 'true': input should be a valid integer"),
+        ("decode: {budget: 1:30}", "budget is '1:30': input should be a valid integer"),
+        ("decode: {draft: {temperature: true}}", r"draft\.temperature is 'true'"),
+        ("decode: {votes: 100000000000}", "votes is .*less than or equal to"),
+        ("decode: {draft: 5}", "draft is 5: input should be a mapping$"),
+        ("decode: {strategy_args: [a]}", r"strategy_args is \['a'\]: input should be a mapping$"),
+        ("decode: {base_url: 5}", "base_url is 5: input should be a list$"),
+        ("decode: {keep: none}", "beam_width is 'none': input should be a valid integer"),
     ],
 )
 def test_a_recipe_says_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
-    """Sections, keys and numbers."""
+    """Sections, keys and numbers, in the words of a recipe, with its name."""
     (tmp_path / "r.yaml").write_text(text)
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UsageError, match=message) as refused:
         load_decode(str(tmp_path / "r.yaml"), {})
+    assert str(refused.value).startswith(f"recipe {tmp_path / 'r.yaml'}: ")
 
 
 def test_a_recipe_of_an_impossible_name_is_one_line() -> None:

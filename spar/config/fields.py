@@ -78,13 +78,18 @@ class Settings(BaseModel):
             return values
         known = {spec.name: spec for spec in specs(cls)}
         return {
-            name: _as_given(value, known[name]) if name in known else value
+            name: _as_given(value, known[name], cls.model_fields[name].annotation)
+            if name in known
+            else value
             for name, value in cls.field_names(values).items()
         }
 
 
-def _as_given(value: Any, spec: SettingSpec) -> Any:
-    """A value as its setting takes it."""
+def _as_given(value: Any, spec: SettingSpec, annotation: Any) -> Any:
+    """A value as its setting takes it; where that is a list of texts, a single text is a list of one."""
+    item = next(iter(typing.get_args(annotation)), None)
+    if isinstance(value, str) and spec.kind == "list":
+        return (value,) if item is str or typing.get_origin(item) is Literal else value
     if isinstance(value, bool) and spec.kind in ("integer", "number"):
         return str(value).lower()  # pydantic takes true for 1
     return _without_tilde(value) if spec.is_path else value

@@ -7,12 +7,13 @@ recipe's `decode` section, greedy decoding in place of its search, then its `eva
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from spar.config.fields import Settings, accepts_none, specs
 from spar.config.keys import check_headers, check_key_name
@@ -27,12 +28,15 @@ SECTIONS = ("decode", "eval", "evolve", "train", "bootstrap", "serve")
 """Sections of a recipe, one for each command that has settings of its own."""
 _PROMPTS = ("prompts", "prompt_field")
 """Settings of a recipe's `decode` section that are no part of its search: an evaluation has prompts of its own."""
+_MAPPING = re.compile(r"valid dictionary( or instance of \w+)?")
 _SHOWN = 200
 
 C = TypeVar("C", bound=DecodeConfig)
 
 
-def load_decode(recipe: str | None, overrides: Mapping[str, Any]) -> DecodeConfig:
+def load_decode(
+    recipe: str | None, overrides: Mapping[str, Any], *, by_hand: Mapping[str, Any] | None = None
+) -> DecodeConfig:
     """Settings of a decode run.
 
     Parameters
@@ -42,6 +46,8 @@ def load_decode(recipe: str | None, overrides: Mapping[str, Any]) -> DecodeConfi
     overrides:
         Field name to value; None is ignored where a setting does not accept it, as the seed does. A part of a nested
         setting, such as `{"draft": {"temperature": 0.5}}`, leaves its other parts as they are.
+    by_hand:
+        Those of the overrides that are no recipe's, for errors; None for all.
 
     Raises
     ------
@@ -50,7 +56,7 @@ def load_decode(recipe: str | None, overrides: Mapping[str, Any]) -> DecodeConfi
     """
     refuse_ambiguous(overrides)
     values = section(recipe, "decode") if recipe else {}
-    return validated(DecodeConfig, recipe, values, overrides)
+    return validated(DecodeConfig, recipe, values, overrides, by_hand=by_hand)
 
 
 def load_eval(
@@ -85,7 +91,12 @@ def refuse_ambiguous(names: Iterable[str]) -> None:
 
 
 def validated(
-    kind: type[C], recipe: str | None, values: Mapping[str, Any], overrides: Mapping[str, Any]
+    kind: type[C],
+    recipe: str | None,
+    values: Mapping[str, Any],
+    overrides: Mapping[str, Any],
+    *,
+    by_hand: Mapping[str, Any] | None = None,
 ) -> C:
     """Settings with overrides, checked with all that depends on more than one field.
 
@@ -95,6 +106,8 @@ def validated(
         The settings to build.
     recipe:
         Where `values` come from, for errors; None for no recipe.
+    by_hand:
+        As `load_decode` takes them.
 
     Raises
     ------
@@ -104,7 +117,8 @@ def validated(
     try:
         config = kind.model_validate(override(kind, values, overrides))
     except ValidationError as error:
-        raise UsageError(explain(error, recipe, kind)) from error
+        chosen = overrides if by_hand is None else by_hand
+        raise UsageError(explain(error, recipe, kind, chosen)) from error
     check_plugins(config)
     check_key_name(config.api_key_env)
     check_headers(config.header)
@@ -204,18 +218,53 @@ def _shipped(name: str) -> list[str]:
     return [path.stem for path in recipes if name in load_yaml(path.read_text(encoding="utf-8"))]
 
 
-def explain(error: ValidationError, recipe: str | None, kind: type[BaseModel]) -> str:
-    """A wrong setting in one line: the flag or the recipe's key, the value, what is accepted."""
-    first = error.errors()[0]
+def explain(
+    error: ValidationError,
+    recipe: str | None,
+    kind: type[Settings],
+    overrides: Mapping[str, Any],
+) -> str:
+    """A wrong setting in one line: where it comes from, the value, what is accepted.
+
+    Parameters
+    ----------
+    recipe:
+        The recipe of all that `overrides` do not have; None for no recipe.
+    overrides:
+        The settings that were given by hand, which are named by their flags.
+    """
+    first: Any = error.errors(include_url=False)[0]
     name = ".".join(map(str, first["loc"]))
+    by_hand = recipe is None or _has(kind.field_names(overrides), first["loc"])
+    origin = "" if by_hand else f"recipe {recipe}: "
     if first["type"] == "extra_forbidden":
-        known = {spec.name for spec in specs(kind)} if issubclass(kind, Settings) else set()
+        known = {spec.name for spec in specs(kind)}
         hint = did_you_mean(name, sorted({*known, *kind.model_fields}))
-        return f"recipe {recipe}: unknown setting {name!r}{hint}"
-    flags = {spec.name: spec.flag for spec in specs(kind)} if issubclass(kind, Settings) else {}
-    flag = flags.get(name) or flags.get(name.partition(".")[0]) or f"--{name.replace('_', '-')}"
-    message = first["msg"][:1].lower() + first["msg"][1:]
-    return f"{flag} {first['input']!r}: {message}"
+        return f"{origin}unknown setting {name!r}{hint}"
+    value = f"{first['input']!r}: {reason_of(first)}"
+    if not by_hand:
+        return f"{origin}{name} is {value}"
+    flags = {spec.name: spec.flag for spec in specs(kind)}
+    return f"{flags.get(name) or flags.get(name.partition('.')[0]) or name} {value}"
+
+
+def _has(values: Any, location: Sequence[Any]) -> bool:
+    """Whether nested values have what stands at a place of them, or a value that should have it."""
+    for part in location:
+        if not isinstance(values, Mapping):
+            return True
+        if values.get(part) is None:
+            return False
+        values = values[part]
+    return True
+
+
+def reason_of(wrong: Mapping[str, Any]) -> str:
+    """What pydantic says is wrong with a value, in the words of recipes: a list for a tuple, a mapping for a dictionary."""
+    if wrong["type"] == "value_error":
+        return str(wrong["ctx"]["error"])
+    message = _MAPPING.sub("mapping", wrong["msg"]).replace("valid tuple", "list")
+    return message[:1].lower() + message[1:]
 
 
 def default_recipe(values: Mapping[str, Any]) -> str:

@@ -73,6 +73,6 @@ def load_serve(recipe: str | None, overrides: Mapping[str, Any]) -> ServeGroup:
     try:
         serve = ServeGroup.model_validate(override(ServeGroup, values, overrides))
     except ValidationError as error:
-        raise UsageError(explain(error, recipe, ServeGroup)) from error
+        raise UsageError(explain(error, recipe, ServeGroup, overrides)) from error
     check_key_name(serve.client_key_env, flag="--client-key-env")
     return serve

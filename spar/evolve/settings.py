@@ -66,11 +66,11 @@ def load_evolve(recipe: str, overrides: Mapping[str, Any]) -> EvolveConfig:
     )
     values = override(EvolveConfig, values, overrides)
     own = {name: values.pop(name) for name in _OWN if name in values}
-    base = load_decode(recipe, {**values, **FORCED})
+    base = load_decode(recipe, {**values, **FORCED}, by_hand=overrides)
     try:
         return EvolveConfig(**base.stored(), **own)
     except ValidationError as error:
-        raise UsageError(explain(error, recipe, EvolveConfig)) from error
+        raise UsageError(explain(error, recipe, EvolveConfig, overrides)) from error
 
 
 _OWN = tuple(EvolveConfig.model_fields.keys() - DecodeConfig.model_fields.keys())

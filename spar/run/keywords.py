@@ -12,7 +12,6 @@ from spar.config import (
     default_recipe,
     load_decode,
     load_eval,
-    specs,
     validated,
 )
 from spar.errors import UsageError
@@ -116,9 +115,6 @@ def plugin_names(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _check_settings(values: dict[str, Any], kind: type[DecodeConfig]) -> None:
     for name in values:
         check_name(kind.model_fields, "setting", name)
-    lists = {spec.name for spec in specs(kind) if spec.kind == "list"}
     for name, value in values.items():
-        if isinstance(value, str) and name in lists:
-            values[name] = (value,)
         if isinstance(value, Path):
             values[name] = str(value)

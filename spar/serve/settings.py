@@ -46,8 +46,6 @@ def server_settings(
         An unknown setting, a value out of range, or a budget above the clients' limit.
     """
     own = {name: value for name, value in values.items() if name in ServeGroup.model_fields}
-    if isinstance(own.get("offer"), str):
-        own["offer"] = (own["offer"],)
     rest = {name: value for name, value in values.items() if name not in own}
     config, serve = decode_config(recipe, rest), load_serve(recipe, own)
     if "max_budget" not in serve.model_fields_set:

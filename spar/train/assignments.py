@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from spar.config import DecodeConfig, EvalConfig, SamplingConfig, Settings
+from spar.config import DecodeConfig, EvalConfig, SamplingConfig, Settings, reason_of
 from spar.config.yaml_text import load_yaml
 from spar.errors import UsageError
 from spar.train.backtranslation import BacktranslationSettings
@@ -53,8 +53,7 @@ def explain_validation_error(error: ValidationError, source: str, kind: type[Set
         return f"{origin}: {where} is missing"
     if first["type"] == "value_error":
         return ": ".join(filter(None, (origin, where, str(first["ctx"]["error"]))))
-    message = first["msg"].replace("valid tuple", "list").replace("valid dictionary", "mapping")
-    return f"{origin}: {where} is {first['input']!r}: {message[:1].lower()}{message[1:]}"
+    return f"{origin}: {where} is {first['input']!r}: {reason_of(first)}"
 
 
 def _close(names: Sequence[str], kind: type[Settings]) -> str:

@@ -119,7 +119,7 @@ def _launch_settings(flags: argparse.Namespace) -> LaunchSettings:
             processes=flags.processes, hostfile=flags.hostfile, master_port=flags.master_port
         )
     except ValidationError as error:
-        raise UsageError(explain(error, None, LaunchSettings)) from error
+        raise UsageError(explain(error, None, LaunchSettings, {})) from error
 
 
 def _over_hosts(how: LaunchSettings) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
-from spar.config import Settings, setting
+from spar.config import Settings, reason_of, setting
 from spar.errors import UsageError, did_you_mean
 
 FREE = ("data", "out", "wandb", "checkpoint_steps", "keep_checkpoints")
@@ -231,4 +231,4 @@ def _explain(error: ValidationError, kind: type[S]) -> str:
         return f"unknown setting {name!r}{did_you_mean(name, kind.model_fields)}"
     if first["type"] == "missing":
         return f"{name} is missing"
-    return f"{name} is {first['input']!r}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+    return f"{name} is {first['input']!r}: {reason_of(first)}"

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny, TypeAdapter, ValidationError
 
-from spar.config import DecodeConfig, EvalConfig, Settings, setting
+from spar.config import DecodeConfig, EvalConfig, Settings, reason_of, setting
 from spar.errors import UsageError
 from spar.files import count_lines
 from spar.plugins import strategy_with
@@ -343,12 +343,10 @@ def validated(kind: type[Any], values: Mapping[str, Any], what: str) -> Any:
         return kind.model_validate(dict(values))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        name, message = ".".join(map(str, first["loc"])), first["msg"]
+        name = ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
             raise UsageError(f"{what}: there is no setting {name!r}") from error
-        raise UsageError(
-            f"{what}: {name} is {first['input']!r}: {message[:1].lower()}{message[1:]}"
-        ) from error
+        raise UsageError(f"{what}: {name} is {first['input']!r}: {reason_of(first)}") from error
 
 
 def damaged(path: Path) -> UsageError:

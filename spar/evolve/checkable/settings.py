@@ -79,7 +79,7 @@ def load_checkable(overrides: Mapping[str, Any]) -> CheckableConfig:
     try:
         config = CheckableConfig(**overrides)
     except ValidationError as error:
-        raise UsageError(explain(error, "--checkable", CheckableConfig)) from error
+        raise UsageError(explain(error, None, CheckableConfig, overrides)) from error
     _ = config.mix
     return config
 

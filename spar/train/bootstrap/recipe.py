@@ -20,7 +20,7 @@ from typing import Any, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from spar.config import FREE as FREE_OF_SEARCHES
-from spar.config import DecodeConfig, Settings, load_decode, section, setting
+from spar.config import DecodeConfig, Settings, load_decode, reason_of, section, setting
 from spar.errors import UsageError
 from spar.plugins import JUDGES, STRATEGIES
 from spar.record.training_data import JudgementFilter
@@ -145,7 +145,7 @@ class BootstrapConfig(Settings):
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(map(str, ("search", *first["loc"])))
-            raise UsageError(f"{name} {first['input']!r}: {first['msg']}") from error
+            raise UsageError(f"{name} {first['input']!r}: {reason_of(first)}") from error
         JUDGES.check(config.judge, "teacher.judge")
         STRATEGIES.check(config.strategy, "search.strategy")
         if "refiner" not in STRATEGIES.spec(config.strategy).roles:
@@ -193,7 +193,10 @@ def load_bootstrap(
         "student": {**_fields(values, "student", recipe), **student},
         "teacher": {**_DEFAULT_MODEL, **_fields(values, "teacher", recipe), **teacher},
     }
-    values |= {name: load_decode(recipe, fields) for name, fields in sections.items()}
+    flags = {"student": student, "teacher": teacher}
+    values |= {
+        name: load_decode(recipe, fields, by_hand=flags[name]) for name, fields in sections.items()
+    }
     config = _checked(values, recipe)
     if not assignments:
         return config
