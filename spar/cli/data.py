@@ -11,6 +11,7 @@ import sys
 
 import typer
 
+from spar.plugins import check_name
 from spar.sanitize import printable
 
 data_app = typer.Typer(
@@ -36,7 +37,10 @@ def fetch(
     from spar.eval.datasets.local import open_data
     from spar.eval.datasets.registry import data_set, data_sets
 
-    chosen = data_sets() if names == [ALL] else [data_set(name) for name in names]
+    accepted = dict.fromkeys([*(each.name for each in data_sets()), ALL])
+    for name in names:
+        check_name(accepted, "data set", name)
+    chosen = data_sets() if ALL in names else [data_set(name) for name in names]
     for dataset in chosen:
         print(f"{dataset.name}: {dataset.description}; licence {dataset.licence}")
         count = _download(dataset.name, data)

@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 from spar import ifbench_verifiers, ifeval_verifiers
+from spar.cli import data as data_commands
 from spar.cli.app import app
 from spar.config import EvalConfig
 from spar.errors import MissingExtra, RunStopped, UsageError
@@ -26,7 +28,7 @@ from spar.eval.datasets import first_use
 from spar.eval.datasets.convert import convert
 from spar.eval.datasets.download import fetch, missing
 from spar.eval.datasets.local import open_data
-from spar.eval.datasets.registry import DataFile, DataSet, data_set
+from spar.eval.datasets.registry import DataFile, DataSet, data_set, data_sets
 from spar.eval.nano_if import NanoAnswers
 from spar.eval.needed_data import fetch_data
 from spar.listener import Activity, Listener
@@ -161,6 +163,25 @@ def test_no_network_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     line = str(caught.value)
     assert line.startswith("cannot download http://127.0.0.1:9/o/r/c/a: ") and "\n" not in line
     assert str(tmp_path / "toy") in line
+
+
+def test_all_data_sets_may_be_named_beside_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`all` among names stands for all of them, each once; a wrong name lists it with what is accepted."""
+    fetched: list[str] = []
+
+    def note(name: str, data: str) -> int:
+        fetched.append(name)
+        return 0
+
+    monkeypatch.setattr(data_commands, "_download", note)
+    monkeypatch.setattr("spar.eval.datasets.local.open_data", lambda *_: SimpleNamespace(root="x"))
+    for arguments in (["ifeval", "all"], ["all"]):
+        fetched.clear()
+        assert CliRunner().invoke(app, ["data", "fetch", *arguments]).exit_code == 0
+        assert fetched == [each.name for each in data_sets()]
+    wrong = CliRunner().invoke(app, ["data", "fetch", "all", "ifevil"]).exception
+    assert "unknown data set 'ifevil'; did you mean 'ifeval'? (accepted: " in str(wrong)
+    assert str(wrong).endswith(", all)")
 
 
 def test_a_folder_that_cannot_be_made_is_a_mistake(origin: Origin, tmp_path: Path) -> None:
