@@ -103,7 +103,7 @@ def refuse_changes(stored: Manifest, current: Manifest, directory: Path) -> None
     """
     free = frozenset(current.free)
     old, new = (
-        _leaves(_without({**manifest.config, "templates": manifest.templates}, free))
+        leaves(_without({**manifest.config, "templates": manifest.templates}, free))
         for manifest in (stored, current)
     )
     for setting in old.keys() & new.keys():
@@ -115,7 +115,7 @@ def refuse_changes(stored: Manifest, current: Manifest, directory: Path) -> None
         if old.get(key) != new.get(key) and not _same_file(old.get(key), new.get(key))
     ]
     for setting, parameters in stored.objects.items():  # a run of an earlier version has none
-        old, new = _leaves(parameters), _leaves(current.objects.get(setting, {}))
+        old, new = leaves(parameters), leaves(current.objects.get(setting, {}))
         lines += [
             f"  {key} of the {setting} object: {_shown(key, old)} -> {_shown(key, new)}"
             for key in sorted(old.keys() | new.keys())
@@ -143,15 +143,15 @@ def _without(config: Mapping[str, Any], free: frozenset[str], above: str = "") -
     }
 
 
-def _leaves(config: Mapping[str, Any], above: str = "") -> dict[str, str]:
+def leaves(config: Mapping[str, Any], above: str = "") -> dict[str, str]:
     """Dotted key -> JSON of the value, for every value that is not itself a mapping."""
-    leaves: dict[str, str] = {}
+    flat: dict[str, str] = {}
     for name, value in config.items():
         if isinstance(value, Mapping):
-            leaves |= _leaves(value, f"{above}{name}.")
+            flat |= leaves(value, f"{above}{name}.")
         else:
-            leaves[f"{above}{name}"] = json.dumps(value, sort_keys=True)
-    return leaves
+            flat[f"{above}{name}"] = json.dumps(value, sort_keys=True)
+    return flat
 
 
 def _renamed(old: str, new: str, *, is_described: bool) -> bool:

@@ -62,6 +62,10 @@ def sweep_text(config: EvalConfig, request: EvalRequest, grid: Sweep) -> str:
         lines.append(
             f"at most {total:,} calls; trees that a larger point holds are not searched again"
         )
+    if grid.metric:
+        lines.append(
+            f"--metric {grid.metric}: whether {name} has it is known once the first point is scored"
+        )
     each = [f"at each point {line}" for line in _not_searched(opened, work)]
     return "\n".join([*lines, *each, *_more_calls(opened, work)])
 

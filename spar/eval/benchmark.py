@@ -135,6 +135,8 @@ class Benchmark(ABC):
     called with them as keyword arguments."""
     uses_grader: bool = False
     """Whether a grader may be called, or its replies be read from a file (`--judge-outputs`)."""
+    grader_role: ClassVar[Role | None] = None
+    """The role in which that grader is asked, whose settings decide the verdicts too; None where it is none of these alone."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Distributions, and `python`, whose versions its verdicts can depend on; the results name the versions."""
     runs_code: ClassVar[bool] = False
@@ -247,8 +249,12 @@ class BenchmarkSpec:
 
     def open(self, name: str, values: Mapping[str, Any]) -> Benchmark:
         """The benchmark with its options; raises `UsageError` for one that it does not have."""
+        return self.make(**self.parsed_options(name, values))
+
+    def parsed_options(self, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """All options, those that are not given at their defaults; raises `UsageError` as `open`."""
         parsed = parse_options(self.options, values, flag="--benchmark-arg", name=name)
-        return self.make(**(parsed.model_dump() if parsed else {}))
+        return parsed.model_dump() if parsed else {}
 
 
 def in_turns(

@@ -115,14 +115,27 @@ def compare(first: Path, *others: Path, allow_missing: bool = False) -> list[Com
     comparisons = []
     for name in common:
         base, *rest = (_read(of_run[name]) for of_run in (of_first, *of_others))
-        shared = set(base.examples).intersection(*(each.examples for each in rest))
-        among = shared if allow_missing else None
+        among = _shared(base, *rest) if allow_missing else None
         pairs = [_compare(base, each, allow_missing=allow_missing, among=among) for each in rest]
         if len(pairs) > 1:
             adjusted = holm([pair.p for pair in pairs])
             pairs = [replace(pair, adjusted_p=p) for pair, p in zip(pairs, adjusted, strict=True)]
         comparisons += pairs
     return comparisons
+
+
+def _shared(base: _Evaluation, *others: _Evaluation) -> set[str]:
+    """Ids of the examples that all have; raises `UsageError`, with the run that leaves none, where there are several others."""
+    shared = set(base.examples)
+    for number, other in enumerate(others):
+        before, shared = shared, shared & set(other.examples)
+        if not shared and len(others) > 1:
+            earlier = ", ".join(str(each.folder) for each in (base, *others[:number]))
+            raise UsageError(
+                f"the runs have no example in common: {other.folder} has none of the {len(before)} that are in {earlier}; "
+                "leave one of them out"
+            )
+    return shared
 
 
 def find_evaluations(path: Path) -> dict[str, Path]:
@@ -254,18 +267,26 @@ def _warnings(first: Results, second: Results) -> Iterator[str]:
                 f"the two did not score the same: {name.replace('_', ' ')}, {counts[0]:,} and {counts[1]:,}; a metric compares "
                 "what each has scored"
             )
-    ours, theirs = first.run.get("verifiers"), second.run.get("verifiers")
-    if not isinstance(ours, Mapping) or not isinstance(theirs, Mapping):
-        return  # an evaluation that an earlier version wrote
-    names = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
-    if names:
-        changes = ", ".join(
-            f"{name} ({ours.get(name, 'none')} and {theirs.get(name, 'none')})" for name in names
-        )
+    if changes := _changes(first.run.get("verifiers"), second.run.get("verifiers")):
         yield (
             f"the verdicts rest on different verifiers: {changes}; a change may be theirs: "
             "score both with one version (rerun spar eval)"
         )
+    if changes := _changes(first.run.get("grading"), second.run.get("grading")):
+        yield (
+            f"the verdicts were made in different ways: {changes}; a change may be theirs: grade both with the same settings"
+        )
+
+
+def _changes(ours: Any, theirs: Any) -> str:
+    """The names whose values differ, with both values; "" if there are none, or where an earlier version stored no values."""
+    if not isinstance(ours, Mapping) or not isinstance(theirs, Mapping):
+        return ""
+    return ", ".join(
+        f"{name} ({ours.get(name, 'none')} and {theirs.get(name, 'none')})"
+        for name in {**ours, **theirs}
+        if ours.get(name) != theirs.get(name)
+    )
 
 
 def _by_id(folder: Path, total: Results) -> dict[str, Example]:

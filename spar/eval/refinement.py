@@ -64,6 +64,7 @@ class Refinement(Benchmark):
     limits_itself = True  # to failing responses, which are known only after drafting
     refines_responses = True
     uses_grader = True
+    grader_role = "judge"
     paper = paper.REFINEMENT
 
     def load(self, config: EvalConfig) -> list[Prompt]:

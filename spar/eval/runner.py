@@ -8,23 +8,22 @@ reads what is on the disk and calls no model.
 from __future__ import annotations
 
 import asyncio
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from spar.config import FREE, EvalConfig
 from spar.errors import SparError, UsageError, did_you_mean
-from spar.eval.benchmark import PYTHON, Benchmark, declared_spec
+from spar.eval.benchmark import Benchmark, BenchmarkSpec, declared_spec
 from spar.eval.examples import examples_of
 from spar.eval.external_answers.matching import fill_answers, match_answers, match_grader_replies
 from spar.eval.job_outputs import RunOutputs
 from spar.eval.job_runner import DirectoryJobRunner, start_all
 from spar.eval.needed_data import data_digest, fetch_data, file_digests, open_folders
 from spar.eval.statistics import metrics
+from spar.eval.verdict_basis import grading, verifiers
 from spar.hardware import has_package
 from spar.infer.gather import gather
 from spar.listener import Listener
@@ -70,6 +69,8 @@ class OpenedBenchmark:
     notes: tuple[str, ...] = ()
     verifiers: Mapping[str, str] = field(default_factory=dict)
     """What the verdicts rest on: package to its version, `data/NAME` to the data set's digest."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """All options of the benchmark's own."""
 
 
 async def evaluate(
@@ -229,18 +230,16 @@ def open_benchmark(
         grades = judged.by_example
         notes += tuple(filter(None, (judged.report(), judged.thinking_report())))
     outputs = RunOutputs(directory, answers, grades)
-    verifiers = {f"data/{folder.name}": folder.digest for folder in data}
-    verifiers |= {package: _version(package) for package in benchmark.packages_of(examples)}
-    return OpenedBenchmark(benchmark, config, examples, outputs, len(whole), notes, verifiers)
-
-
-def _version(package: str) -> str:
-    if package == PYTHON:
-        return platform.python_version()
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
+    return OpenedBenchmark(
+        benchmark,
+        config,
+        examples,
+        outputs,
+        len(whole),
+        notes,
+        verifiers(benchmark, examples, data),
+        _spec_of(name).parsed_options(name, _options(_spec_of(name), request, config)),
+    )
 
 
 def find_benchmark(name: str, request: EvalRequest, config: EvalConfig = EvalConfig()) -> Benchmark:
@@ -251,17 +250,24 @@ def find_benchmark(name: str, request: EvalRequest, config: EvalConfig = EvalCon
     UsageError
         Neither spar, nor an installed plug-in, nor lm-eval has it.
     """
+    spec = _spec_of(name)
+    return spec.open(name, _options(spec, request, config))
+
+
+def _spec_of(name: str) -> BenchmarkSpec:
     if name in BENCHMARKS or is_path(name) or BENCHMARKS.is_registered(name):
-        spec = BENCHMARKS.spec(name)
-    else:
-        spec = BENCHMARKS.spec_of(partial(_harness_task, name))
+        return BENCHMARKS.spec(name)
+    return BENCHMARKS.spec_of(partial(_harness_task, name))
+
+
+def _options(spec: BenchmarkSpec, request: EvalRequest, config: EvalConfig) -> dict[str, Any]:
     fields = spec.options.model_fields if spec.options else {}
     switches = {
         "official_scoring": request.official_scoring,
         "allow_code_execution": request.allow_code_execution,
     }
     chosen = {option: value for option, value in switches.items() if value and option in fields}
-    return spec.open(name, {**config.benchmark_args, **chosen})
+    return {**config.benchmark_args, **chosen}
 
 
 def _harness_task(name: str) -> Benchmark:
@@ -376,4 +382,5 @@ def _facts(opened: OpenedBenchmark) -> dict[str, Any]:
         "digest": manifest.digest,
         "git_commit": manifest.git_commit,
         "verifiers": dict(opened.verifiers),
+        "grading": grading(opened.benchmark, opened.options, opened.outputs),
     }

@@ -85,7 +85,8 @@ async def sweep(
     Raises
     ------
     UsageError
-        What `plan`, `find_benchmarks` and `open_benchmark` refuse, answers from a file, or a metric that there is not.
+        What `plan`, `find_benchmarks` and `open_benchmark` refuse, answers from a file, or a metric that there is not,
+        once the first point is scored.
     """
     shape = SearchConfig(config.branching, config.beam_width, config.depth)
     points = plan(grid.strategies, grid.budgets, shape, deepen=grid.deepen)
@@ -102,8 +103,13 @@ async def sweep(
         job.offline = request.offline
     start_all(jobs, fresh=request.overwrite)
     try:
-        await run_jobs(opened, jobs, groups=[point.strategy for point in points] if runs else ())
+        if grid.metric and len(points) > 1:  # a wrong name must not cost a sweep
+            await run_jobs(opened[:1], jobs[:1], close=False)
+            headline(score(opened[0]), grid.metric)
+        groups = [point.strategy for point in points] if runs else ()
+        await run_jobs(opened, jobs, close=False, groups=groups)
     finally:
+        await jobs[0].pool.aclose(listener.note)
         if runs:
             runs.finished()
     results = [score(benchmark) for benchmark in opened]

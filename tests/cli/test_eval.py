@@ -13,6 +13,7 @@ import pytest
 from spar.cli.eval import run
 from spar.config import EvalConfig, load_eval
 from spar.errors import ConfigChanged, EngineError, SparError, UsageError
+from spar.eval.compare import compare
 from spar.eval.job_runner import forget, grader_config
 from spar.eval.runner import EvalRequest, evaluate
 from spar.infer.engine import Completion, Deployment
@@ -203,6 +204,15 @@ def test_the_graders_model_is_loaded_after_all_answers(tmp_path: Path) -> None:
     assert models == [models[0]] * 2 * NUM_PROMPTS + ["strict"] * 2 * NUM_PROMPTS
     assert [models[0], "strict"] == CLOSED
     assert read_manifest(tmp_path / "toy" / "grades").models["actor"] == "strict"
+
+
+def test_another_grader_is_warned_of(tmp_path: Path) -> None:
+    """The results name its model and engine, as they were when the answers were graded."""
+    for model in ("strict", "lax"):
+        spar_eval(tmp_path / model, config=settings(grader_model=model, grader_engine="fake"))
+    (found,) = compare(tmp_path / "strict", tmp_path / "lax")
+    (warning,) = found.warnings
+    assert 'in different ways: grader.model ("strict" and "lax"); ' in warning
 
 
 def test_the_judges_model_grades_by_default(tmp_path: Path) -> None:

@@ -110,6 +110,39 @@ def test_other_verifiers_are_warned_of(
     assert len(as_dict(found)["warnings"]) == bool(words)
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        ({"grader.model": '"a"'}, {"grader.model": '"b"'}, 'grader.model ("a" and "b");'),
+        ({"official_scoring": "true"}, {"official_scoring": "false"}, "official_scoring (true and"),
+        ({"grader.model": '"a"'}, {"grader.model": '"a"'}, ""),
+        ({"grader.model": '"a"'}, None, ""),
+    ],
+)
+def test_other_graders_are_warned_of(first: Any, second: Any, words: str, tmp_path: Path) -> None:
+    """Grader and way of scoring; those of an evaluation by an earlier version are not known."""
+    sides = [
+        write(tmp_path / name, AFTER, run={"verifiers": {}, **({"grading": ways} if ways else {})})
+        for name, ways in (("one", first), ("two", second))
+    ]
+    (found,) = compare(*sides)
+    assert len(found.warnings) == bool(words)
+    assert words in "".join(found.warnings)
+
+
+def test_the_run_that_shares_no_example_with_the_others_is_named(tmp_path: Path) -> None:
+    """Each pair may have some in common, and all three none."""
+    runs = [
+        write(tmp_path / name, dict.fromkeys(ids, True))
+        for name, ids in (("one", "abc"), ("two", "ab"), ("three", "c"))
+    ]
+    with pytest.raises(UsageError) as caught:
+        compare(*runs, allow_missing=True)
+    assert str(caught.value) == (
+        f"the runs have no example in common: {runs[2]} has none of the 2 that are in {runs[0]}, {runs[1]}; leave one of them out"
+    )
+
+
 def test_texts_that_one_run_did_not_score_are_warned_of(tmp_path: Path) -> None:
     """Else a metric would differ by what it is of, and nobody would know."""
     sides = [

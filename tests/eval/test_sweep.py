@@ -155,6 +155,18 @@ def test_a_metric_that_there_is_not_costs_no_table(tmp_path: Path) -> None:
     assert stored["metric"] != "pas"
 
 
+def test_a_metric_that_there_is_not_costs_one_point(tmp_path: Path) -> None:
+    """Not the sweep: it is refused once the first point is scored, and one that there is goes on from there."""
+    settings: dict[str, Any] = {"engine": "fake", "limit": 1, "out": tmp_path}
+    points = {"strategies": "best-of-n", "budgets": [1, 3], **settings}
+    with pytest.raises(UsageError, match="nano-if-answers has no metric 'pas'"):
+        spar.sweep("nano-if-answers", metric="pas", **points)
+    folder = tmp_path / "nano-if-answers"
+    assert len(list(folder.glob("*/trees.jsonl"))) == 1
+    rows = spar.sweep("nano-if-answers", metric="pass_instruction", **points)
+    assert [row.metric for row in rows] == ["pass_instruction"] * 2
+
+
 def test_a_summary_older_than_the_trees_is_written_again(tmp_path: Path) -> None:
     """A run that was killed behind its last tree, in a later start than the one that has a summary."""
     settings: dict[str, Any] = {"strategy": "bfs", "budget": 3, "engine": "fake", "limit": 2}

@@ -63,6 +63,7 @@ class FollowBench(Benchmark):
     options = FollowBenchOptions
     data = ("followbench",)
     uses_grader = True
+    grader_role = "actor"
     headline = "ssr_avg"
     paper = paper.FOLLOWBENCH
 
