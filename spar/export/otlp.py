@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from spar.errors import UsageError
+from spar.record.layout import absolute_path
 from spar.record.outcomes import outcome_of, story
 from spar.store import read_manifest
 from spar.types import Fault, Message, Node, Role, SearchTree, Usage
@@ -51,7 +52,7 @@ class RunOrigin:
 def run_origin(path: Path) -> RunOrigin:
     """The origin of a run directory's trees; of a file of trees, its name alone."""
     directory = path if path.is_dir() else path.parent
-    name = directory.absolute().name
+    name = absolute_path(directory).name
     try:
         manifest = read_manifest(directory)
     except UsageError:

@@ -11,6 +11,7 @@ A folder below a training run is named for the stage that writes it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 BUILT_IN_PROMPTS = 100
 """Prompts of a run that names neither a file of prompts nor a limit: the first of nano-if's test split."""
@@ -37,3 +38,8 @@ DPO_FILE, RFT_FILE, SFT_FILE = "dpo.jsonl", "rft.jsonl", "sft.jsonl"
 """The training data of an iteration."""
 EXAMPLE_FILES = (DPO_FILE, RFT_FILE, SFT_FILE, *(f"{name}.jsonl" for name in BOOTSTRAP_TRAININGS))
 """All files of training data: those of an iteration, then those of a bootstrap."""
+
+
+def absolute_path(path: Path) -> Path:
+    """The absolute path without `..`, which are followed as the system does; other links keep their names."""
+    return path.resolve() if ".." in path.parts else path.absolute()

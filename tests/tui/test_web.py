@@ -147,6 +147,25 @@ def test_a_folder_lists_its_runs(folder: Path) -> None:
         assert ask(server, place)[0] == 200
 
 
+@pytest.mark.parametrize("path", ["..", "../../three", ".", "../../linked/.."])
+def test_a_path_with_dots_has_an_address(
+    folder: Path, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A browser would drop them from it; `..` behind a link is the folder above what it leads to."""
+    inside = folder / "three" / "sub"
+    inside.mkdir()
+    (folder / "linked").symlink_to(inside, target_is_directory=True)
+    monkeypatch.chdir(folder / "three" if path == "." else inside)
+    with serving(Path(path)) as server:
+        place = ask(server, "/")[1]["Location"]
+        assert place == f"/run/{quote(folder.name)}/three/"
+        assert ask(server, place)[0] == 200
+    assert sorted(Catalogue([folder / "story", Path(path)], program_annotations).names()) == [
+        "story",
+        "three",
+    ]
+
+
 def test_runs_are_set_side_by_side(folder: Path) -> None:
     """A row has its figures, without the columns that no run has; a stage stands below its run."""
     totals: dict[str, Any] = {

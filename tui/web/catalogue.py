@@ -11,6 +11,7 @@ from urllib.parse import quote
 from spar.errors import UsageError
 from spar.export.page.run_data import run_name
 from spar.export.page.tree_data import Json
+from spar.record.layout import absolute_path
 from spar.record.run_table import RunRow, run_table
 from spar.store import TREES
 from spar.view.node_detail import Annotations
@@ -153,5 +154,5 @@ def _labels(paths: Sequence[Path]) -> dict[Path, str]:
 
 def _folder_parts(path: Path) -> tuple[str, ...]:
     """The parts of a path; those of its folder for a file of trees."""
-    place = path.absolute()
+    place = absolute_path(path)
     return (place.parent if path.is_file() and path.name == TREES else place).parts[1:]

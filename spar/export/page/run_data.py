@@ -10,6 +10,7 @@ from typing import Any
 from spar.errors import SparError, UsageError
 from spar.export.page.tree_data import IDENTIFIER, TITLE, Json, usage_data
 from spar.record.evaluation import RESULTS, read_results
+from spar.record.layout import absolute_path
 from spar.record.run_log import num_prompts, read_starts
 from spar.record.run_outcomes import BeforeAfter, RunOutcomes, Share
 from spar.store import TREES, read_manifest, read_summary
@@ -63,7 +64,7 @@ def run_facts(path: Path, name: str = "") -> RunFacts:
 def run_name(path: Path) -> str:
     """The last two parts of a run's path, since many runs are called after their strategy alone."""
     directory = path if path.is_dir() or path.name != TREES else path.parent
-    parts = [part for part in directory.absolute().parts if part != "/"]
+    parts = [part for part in absolute_path(directory).parts if part != "/"]
     return "/".join(parts[-2:])
 
 
