@@ -38,6 +38,7 @@ from spar.sanitize import printable
 from spar.tree_file import TREES as TREES  # callers know one module for all of a run's files
 from spar.tree_file import Progress as Progress
 from spar.tree_file import StoredTree as StoredTree
+from spar.tree_file import find_run as find_run
 from spar.tree_file import first_problem, refuse_newer, repair, rewrite
 from spar.tree_file import last_trees as last_trees
 from spar.tree_file import read_trees as read_trees

@@ -7,7 +7,7 @@ the last counts.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +19,8 @@ from spar.files import expand_home, replacing
 from spar.types import SCHEMA_VERSION, SearchTree, content_digest
 
 TREES = "trees.jsonl"
+_SHOWN_RUNS = 10
+"""Runs that an error message lists."""
 
 Progress = Callable[[int, int], None]
 """Takes how many are done, and how many there are."""
@@ -51,7 +53,9 @@ def read_trees(path: str | Path) -> Iterator[SearchTree]:
     return (_tree(row, f"{path}:{number}") for number, _, row in _rows(path))
 
 
-def last_trees(path: str | Path, progress: Progress | None = None) -> Iterator[SearchTree]:
+def last_trees(
+    path: str | Path, progress: Progress | None = None, *, order: Sequence[str] = ()
+) -> Iterator[SearchTree]:
     """The trees of a run in the order of its file, as `read_trees`; of several of one prompt, the last.
 
     A run with a total budget has two trees of a prompt while a round of it is searched.
@@ -60,13 +64,22 @@ def last_trees(path: str | Path, progress: Progress | None = None) -> Iterator[S
     ----------
     progress:
         Called before each tree with its number and the number of all.
+    order:
+        Ids of prompts, whose trees come first and in this order.
     """
-    return _last_trees(tree_file(path), progress)
+    return _last_trees(tree_file(path), progress, order)
 
 
-def _last_trees(file: Path, progress: Progress | None) -> Iterator[SearchTree]:
+def _last_trees(
+    file: Path, progress: Progress | None, order: Sequence[str]
+) -> Iterator[SearchTree]:
+    positions = {prompt_id: number for number, prompt_id in enumerate(order)}
     with file.open("rb") as handle:
-        offsets = sorted(tree_offsets(file).values())
+        starts = [
+            (positions.get(prompt_id, len(positions)), start)
+            for prompt_id, start in tree_offsets(file).items()
+        ]
+        offsets = [start for _, start in sorted(starts)]
         for number, start in enumerate(offsets):
             if progress:
                 progress(number, len(offsets))
@@ -74,12 +87,34 @@ def _last_trees(file: Path, progress: Progress | None) -> Iterator[SearchTree]:
 
 
 def tree_file(path: str | Path) -> Path:
-    """The file of trees of a run directory, or the file itself; raises `UsageError` where there is none."""
-    path = expand_home(Path(path))
+    """The file of trees of a run (`find_run`), or the file itself; raises `UsageError` where there is none."""
+    path = find_run(path)
     path = path / TREES if path.is_dir() else path
     if not path.is_file():
         raise UsageError(f"there is no file {path}; expected a run directory or its {TREES}")
     return path
+
+
+def find_run(path: str | Path) -> Path:
+    """The run that a path names: its directory, also for its `trees.jsonl`; another file, or what is no run, is returned as it is.
+
+    A folder without trees that holds one run, as `--out` of an evaluation may, is that run.
+
+    Raises
+    ------
+    UsageError
+        The folder holds several runs.
+    """
+    path = expand_home(Path(path))
+    if path.name == TREES and path.is_file():
+        return path.parent
+    if not path.is_dir() or (path / TREES).exists():
+        return path
+    runs = sorted(child for child in path.iterdir() if (child / TREES).is_file())
+    if len(runs) > 1:
+        shown = ", ".join(map(str, runs[:_SHOWN_RUNS])) + ", ..." * (len(runs) > _SHOWN_RUNS)
+        raise UsageError(f"{path} is not a run, it holds {len(runs)}; give one of them: {shown}")
+    return runs[0] if runs else path
 
 
 def tree_at(handle: BinaryIO, start: int) -> SearchTree:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -19,19 +19,20 @@ from spar.export.page.comparison import compare_runs, comparison_page
 from spar.export.page.run_page import run_pages
 from spar.export.run import annotations_for, check_constraints, find_tree, program_annotations
 from spar.export.table import TABLE_FORMATS, TableFormat, write_examples, write_table
-from spar.files import writing
-from spar.record.evaluation import EXAMPLES, RESULTS, read_examples
-from spar.record.marks import MARKS
+from spar.files import is_same_file, writing
+from spar.record.evaluation import EXAMPLES, read_examples
 from spar.record.outcomes import pluralize
+from spar.record.own_files import own_file
+from spar.record.prompt_order import prompt_ids
 from spar.sanitize import printable
-from spar.store import RUN_FILES, last_trees, read_trees
+from spar.store import find_run, last_trees, read_summary, read_trees
 from spar.view.node_detail import Annotations
 
 _Name = TypeVar("_Name", bound=str)
 SPAN_FORMATS = ("otlp",)
 RUN_FORMATS = ("html",)
 """Formats of a tree in which a whole run can be written too."""
-_ROWS_OF_EXAMPLES, _ROWS_OF_FAULTS = "examples", "faults"
+_ROWS_OF_TREES, _ROWS_OF_EXAMPLES, _ROWS_OF_FAULTS = "trees", "examples", "faults"
 _ALL_ROWS = (*ROW_KINDS, _ROWS_OF_EXAMPLES)
 
 
@@ -40,7 +41,7 @@ class Export:
     """The options of `spar export`."""
 
     run: Path
-    """A run directory, or a file of trees."""
+    """What `find_run` takes."""
     file_format: str
     """One of `TREE_FORMATS` or `TABLE_FORMATS`."""
     prompt_id: str = ""
@@ -72,8 +73,11 @@ def run(options: Export) -> None:
         raise UsageError(
             f"--out {options.url!r} is a URL, which --format otlp sends to; {file_format} is written to a file"
         )
-    for source in (options.run, *options.others):
-        _refuse_own_file(options.out, source)
+    options = replace(
+        options, run=find_run(options.run), others=tuple(map(find_run, options.others))
+    )
+    if options.out is not None:
+        _refuse_own_file(options.out, (options.run, *options.others))
     if options.others:
         _write_comparison(options)
         return
@@ -92,14 +96,15 @@ def run(options: Export) -> None:
         _write_tree(options)
 
 
-def _refuse_own_file(out: Path | None, run: Path) -> None:
-    """Raise `UsageError` where a file would replace what is read, or another file of the run."""
-    if out is None:
-        return
-    home = run if run.is_dir() else run.parent
-    own = (*RUN_FILES, EXAMPLES, RESULTS, MARKS) if run.is_dir() else (run.name,)
-    if out.name in own and out.parent.resolve() == home.resolve():
-        raise UsageError(f"--out {str(out)!r} is a file of the run itself; choose another name")
+def _refuse_own_file(out: Path, sources: Iterable[Path]) -> None:
+    """Raise `UsageError` where a file would replace what is read, or a file of any run."""
+    own = own_file(out)
+    if own is not None:
+        inside = any(is_same_file(str(source), str(own.parent)) for source in sources)
+        whose = "the run itself" if inside else f"a run, {printable(str(own))}"
+        raise UsageError(f"--out {str(out)!r} is a file of {whose}; choose another name")
+    if any(source.is_file() and is_same_file(str(source), str(out)) for source in sources):
+        raise UsageError(f"--out {str(out)!r} is the file that is read; choose another name")
 
 
 def _write_pages(options: Export) -> None:
@@ -121,6 +126,7 @@ def _write_pages(options: Export) -> None:
     for name, parts in reversed(files):
         _write(out.with_name(name), lambda handle, parts=parts: _write_parts(handle, parts))  # type: ignore[misc]
     more = f" to {printable(files[-1][0])}" if len(files) > 1 else ""
+    more += _uncounted(options.run, pages.totals.trees)
     print(
         f"{pluralize(pages.totals.trees, 'tree')} in {printable(str(out))}{more}", file=sys.stderr
     )
@@ -197,7 +203,18 @@ def _write_table(options: Export) -> None:
     if out is None:
         raise UsageError(f"--format {file_format} needs --out FILE")
     num_rows = _write(out, lambda handle: _write_rows(options.run, handle, file_format, rows))
-    print(f"{num_rows:,} {rows} in {printable(str(out))}", file=sys.stderr)
+    more = _uncounted(options.run, num_rows) if rows == _ROWS_OF_TREES else ""
+    print(f"{num_rows:,} {rows} in {printable(str(out))}{more}", file=sys.stderr)
+
+
+def _uncounted(run: Path, num_trees: int) -> str:
+    """How many of the trees the run's totals do not count, as after a smaller `--limit`; "" for none."""
+    try:
+        counted = read_summary(run)["trees"]
+    except (UsageError, KeyError):  # a run in progress, or a file of trees
+        return ""
+    is_fewer = isinstance(counted, int) and counted < num_trees
+    return f", {num_trees - counted:,} more than its totals count" if is_fewer else ""
 
 
 def _write_rows(run: Path, handle: IO[bytes], file_format: TableFormat, rows: str) -> int:
@@ -205,7 +222,9 @@ def _write_rows(run: Path, handle: IO[bytes], file_format: TableFormat, rows: st
         return write_examples(read_examples(run), handle, file_format)
     annotate = program_annotations if rows == _ROWS_OF_FAULTS else annotations_for  # as above
     kind: RowKind = _choice("--rows", rows, ROW_KINDS)
-    return write_table(last_trees(run), handle, file_format, rows=kind, annotations=annotate(run))
+    ids = prompt_ids(run) if run.is_dir() else []
+    trees = last_trees(run, order=ids)
+    return write_table(trees, handle, file_format, rows=kind, annotations=annotate(run))
 
 
 def _default_rows(run: Path) -> str:

@@ -19,8 +19,9 @@ from spar.eval.job_outputs import RunOutputs
 from spar.files import locked
 from spar.listener import Listener
 from spar.plugins import ENGINES, strategy_with
-from spar.record.evaluation import EXAMPLES, RESULTS
+from spar.record.evaluation import RESULTS
 from spar.record.outcomes import pluralize
+from spar.record.own_files import EVALUATION_FILES
 from spar.run.build import judge_with, make_manifest
 from spar.run.engine_pool import EnginePool
 from spar.run.job import Job
@@ -30,7 +31,6 @@ from spar.run.session import Run
 from spar.store import (
     LOCK,
     MANIFEST,
-    RUN_FILES,
     SUMMARY,
     TREES,
     RunStore,
@@ -210,7 +210,7 @@ def forget(evaluations: Mapping[Path, str]) -> None:
         for stage in stages:
             shutil.rmtree(stage)
         for path in own:
-            for name in _FILES:
+            for name in EVALUATION_FILES:
                 (path / name).unlink(missing_ok=True)
 
 
@@ -222,7 +222,3 @@ def _is_stage(directory: Path, benchmark: str) -> bool:
         return read_manifest(directory).config.get("benchmark") == benchmark
     except UsageError:  # it holds no run, or none that can be read
         return False
-
-
-_FILES = (*RUN_FILES[1:], EXAMPLES, RESULTS, "likelihoods.jsonl", MANIFEST)
-"""An evaluation's own; the manifest comes last, so that a deletion that is cut short can be repeated."""

@@ -23,6 +23,8 @@ from spar.record.row_files import record_line
 from spar.types import Finding, Record, Text, Usage
 
 EXAMPLES, RESULTS = "examples.jsonl", "results.json"
+LIKELIHOODS = "likelihoods.jsonl"
+"""The likelihoods of texts (`spar.eval.lm_harness.likelihoods`)."""
 UNVERIFIABLE = "unverifiable_instructions"
 """The count of instructions that cannot be checked on this machine."""
 UNSCORED = "unscored"

@@ -57,6 +57,12 @@ def read_starts(directory: Path) -> tuple[RunStart, ...]:
     return _read_starts(path, stat.st_size, stat.st_mtime_ns)
 
 
+def has_more_trees(totals: Mapping[str, Any], starts: Sequence[RunStart]) -> bool:
+    """Whether a run stores trees that its totals do not count: it was started with more prompts than they are of."""
+    counted = _integer(totals.get("prompts"))
+    return counted is not None and any(start.total > counted for start in starts)
+
+
 def num_prompts(
     config: Mapping[str, Any], totals: Mapping[str, Any], starts: Sequence[RunStart] = ()
 ) -> int | None:

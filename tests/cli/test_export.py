@@ -18,7 +18,7 @@ from spar.export.page.document import style
 from spar.export.page.run_page import run_pages
 from spar.export.run import find_tree
 from spar.nano.tasks import prompts
-from spar.record.evaluation import EXAMPLES
+from spar.record.evaluation import EXAMPLES, Example, write_examples
 from spar.store import TREES
 from spar.types import SearchTree
 from spar.view.node_detail import Annotations
@@ -166,6 +166,84 @@ def test_a_file_of_the_run_is_not_replaced(name: str, three: Path) -> None:
             ):
                 run(Export(source, "jsonl", out=three / name))
     assert {path.name: path.read_bytes() for path in three.iterdir()} == before
+
+
+def test_no_file_of_any_run_is_replaced(three: Path, tmp_path: Path) -> None:
+    """Behind a link, of another run, beside the trees that are named, or of an evaluation; other names are free."""
+    other = write_run(tmp_path / "other", [answered(0, "x", 5)])
+    for name in ("run.lock", "log.txt", EXAMPLES, "likelihoods.jsonl"):
+        (other / name).write_text("own")
+    (tmp_path / "link.jsonl").symlink_to(three / TREES)
+    (tmp_path / "linked").symlink_to(other)
+    before = {path: path.read_bytes() for run in (three, other) for path in run.iterdir()}
+    owned = [path for path in before if path.parent == other]
+    for out in (tmp_path / "link.jsonl", tmp_path / "linked" / "summary.json", *owned):
+        for source in (three, three / TREES):
+            with pytest.raises(UsageError, match=r"is a file of .*; choose another name"):
+                run(Export(source, "jsonl", out=out))
+    with pytest.raises(UsageError, match="is a file of the run itself"):
+        run(Export(three / TREES, "jsonl", out=three / "run.json"))
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes((other / TREES).read_bytes())
+    with pytest.raises(UsageError, match="is the file that is read"):
+        run(Export(copy, "jsonl", out=copy))
+    assert {path: path.read_bytes() for path in before} == before
+    run(Export(three, "jsonl", out=other / "answers.jsonl"))
+    for _ in range(2):  # a table under such a name, where there is no run
+        run(Export(three, "jsonl", out=tmp_path / TREES))
+
+
+def test_the_folder_of_one_run_is_that_run(tmp_path: Path) -> None:
+    """As `--out` of an evaluation is; of several, the message lists them."""
+    run_directory = write_run(tmp_path / "out" / "ifeval", [answered(0, "x", 5)])
+    (tmp_path / "out" / "notes").mkdir()
+    run(Export(tmp_path / "out", "jsonl", out=tmp_path / "trees.jsonl"))
+    assert json.loads((tmp_path / "trees.jsonl").read_text())["answer"] == "x"
+    write_run(tmp_path / "out" / "llmbar", [answered(0, "x", 5)])
+    with pytest.raises(UsageError, match=rf"it holds 2; give one of them: {run_directory}, .*llmb"):
+        run(Export(tmp_path / "out", "jsonl", out=tmp_path / "trees.jsonl"))
+
+
+def test_the_file_of_trees_is_the_run(tmp_path: Path) -> None:
+    """What lies beside it is read: the examples of an evaluation, for one."""
+    directory = write_run(tmp_path / "run", [answered(0, "x", 5)])
+    write_examples(directory, [Example(id="p0", response="x", passed=True)])
+    run(Export(directory / TREES, "jsonl", rows="examples", out=tmp_path / "examples.jsonl"))
+    assert json.loads((tmp_path / "examples.jsonl").read_text())["passed"] is True
+
+
+def test_rows_are_in_the_order_of_the_prompts(tmp_path: Path) -> None:
+    """That of the file of prompts where it is there, of an evaluation's examples, and else of the trees."""
+    prompts_file = tmp_path / "prompts.jsonl"
+    prompts_file.write_text("".join(f'{{"id": "prompt-{n}", "prompt": "x"}}\n' for n in (1, 0, 2)))
+    trees = [answered(n, "x", 5) for n in (3, 2, 0, 1)]
+    directory = write_run(tmp_path / "run", trees, prompts=str(prompts_file))
+    out = tmp_path / "trees.jsonl"
+
+    def ids() -> list[str]:
+        run(Export(directory, "jsonl", out=out))
+        return [json.loads(line)["prompt_id"] for line in out.read_text().splitlines()]
+
+    assert ids() == ["prompt-1", "prompt-0", "prompt-2", "prompt-3"]
+    prompts_file.write_text("{}\n")
+    assert ids() == [tree.prompt.id for tree in trees]
+    examples = [Example(id=f"prompt-{n}", response="x", passed=True) for n in (0, 2, 1, 3)]
+    write_examples(directory, examples)
+    assert ids() == ["prompt-0", "prompt-2", "prompt-1", "prompt-3"]
+
+
+def test_trees_beyond_the_totals_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A smaller --limit leaves them in the file."""
+    directory = write_run(tmp_path / "run", [answered(n, "x", 5) for n in range(3)])
+    summary = directory / "summary.json"
+    summary.write_text(summary.read_text().replace('"trees": 3', '"trees": 1'))
+    for file_format in ("jsonl", "html"):
+        run(Export(directory, file_format, out=tmp_path / "out"))
+        assert capsys.readouterr().err.endswith(", 2 more than its totals count\n")
+    run(Export(directory, "jsonl", rows="nodes", out=tmp_path / "out"))
+    assert "more than" not in capsys.readouterr().err
 
 
 def test_a_table_of_the_whole_run(three: Path, tmp_path: Path) -> None:

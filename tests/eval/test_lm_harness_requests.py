@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from spar.errors import PromptRefused, UsageError
 from spar.eval.lm_harness.likelihoods import (
-    FILE,
     LikelihoodFile,
     ScoredDocument,
     ScoredText,
@@ -35,6 +34,7 @@ from spar.eval.lm_harness.tasks import spread
 from spar.infer.engine import Completion, Continuation, Likelihood, Request, Sampling
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.roles import AttemptFailed
+from spar.record.evaluation import LIKELIHOODS
 from spar.types import Message, Prompt, SearchTree, Usage
 from tests.fakes import make_prompt
 
@@ -202,7 +202,7 @@ def test_a_torn_line_is_skipped_and_cut_off(tmp_path: Path) -> None:
     file = LikelihoodFile(tmp_path)
     file.add(document(ask, -2.0, -0.5))
     file.close()
-    with (tmp_path / FILE).open("a") as handle:
+    with (tmp_path / LIKELIHOODS).open("a") as handle:
         handle.write('{"id": "toy/1", "dig')
     assert list(read_likelihoods(tmp_path)) == ["toy/0"]
     file = LikelihoodFile(tmp_path)
@@ -214,8 +214,8 @@ def test_a_torn_line_is_skipped_and_cut_off(tmp_path: Path) -> None:
 
 def test_a_damaged_line_is_a_clear_word(tmp_path: Path) -> None:
     """The file, the line and what to do."""
-    (tmp_path / FILE).write_text('{"id": 3}\n')
-    with pytest.raises(UsageError, match=rf"{FILE}:1 is damaged; delete the line"):
+    (tmp_path / LIKELIHOODS).write_text('{"id": 3}\n')
+    with pytest.raises(UsageError, match=rf"{LIKELIHOODS}:1 is damaged; delete the line"):
         read_likelihoods(tmp_path)
 
 

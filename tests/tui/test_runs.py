@@ -85,6 +85,16 @@ def test_a_run_with_a_judge_and_costs(tmp_path: Path) -> None:
     assert (greedy.before, greedy.truth, greedy.single) == (None, 0.5, True)
 
 
+def test_the_time_of_more_prompts_than_the_totals_count(tmp_path: Path) -> None:
+    """A smaller --limit leaves the totals of fewer prompts, and the time of all: it would be divided by the wrong number."""
+    log = "2026-01-02T10:00:00+00:00 {}\n"
+    for total, seconds in ((4, 8.0), (9, None)):
+        directory = tmp_path / f"{total}"
+        make(directory, {**TOTALS, "prompts": 4, "seconds": 8.0, "engines": {"e": {}}})
+        (directory / "log.txt").write_text(log.format(start_line(0, total)))
+        assert read(directory).seconds == seconds
+
+
 def test_the_starts_of_a_run(tmp_path: Path) -> None:
     """Its log says how many prompts it has, when it was started, and whether it was resumed; other lines are skipped."""
     make(tmp_path / "a", None)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from spar.errors import UsageError
 from spar.record.evaluation import RESULTS
 from spar.record.layout import EVAL_STAGE, LAST_TRAINING
-from spar.record.run_log import RunStart, num_prompts, read_starts
+from spar.record.run_log import RunStart, has_more_trees, num_prompts, read_starts
 from spar.record.training import ORIGIN, iteration_folder, iteration_number
 from spar.store import LOCK, SUMMARY, TREES, read_manifest
 from tui.index.scores import (
@@ -82,7 +82,8 @@ class RunSummary:
     calls: int | None = None
     """Requests to models."""
     seconds: float | None = None
-    """Of all its starts, without loading models; None where nothing was searched, as for a point read out of a larger run."""
+    """Of all its starts, without loading models; None where nothing was searched, as for a point read out of a larger run, and where
+    an earlier start had more prompts than the totals count."""
     date: str = ""
     """When the run was started: UTC, ISO 8601."""
     benchmark: str = ""
@@ -154,7 +155,7 @@ def read_run(directory: Path, parent: Path | None = None) -> RunSummary | None:
         metrics=shares.metrics,
         tokens=_integer(totals.get("completion_tokens")),
         calls=_integer(totals.get("calls")),
-        seconds=_seconds(totals),
+        seconds=None if has_more_trees(totals, starts) else _seconds(totals),
         date=manifest.created,
         benchmark=_string(results.get("benchmark")) or _string(config.get("benchmark")),
         prompts=_prompts(config),

@@ -17,10 +17,9 @@ from pydantic import ValidationError
 from spar.errors import UsageError
 from spar.eval.lm_harness.requests import LikelihoodRequest
 from spar.files import LineFile
+from spar.record.evaluation import LIKELIHOODS
 from spar.record.row_files import record_line
 from spar.types import Record, Text
-
-FILE = "likelihoods.jsonl"
 
 
 class ScoredText(Record):
@@ -56,7 +55,7 @@ class LikelihoodFile:
     """Documents that are scored already, and a place to add more."""
 
     def __init__(self, directory: Path) -> None:
-        path = directory / FILE
+        path = directory / LIKELIHOODS
         self._scored = read_likelihoods(directory)
         if path.is_file():
             _cut_torn_line(path)
@@ -85,7 +84,7 @@ def read_likelihoods(directory: Path) -> dict[str, ScoredDocument]:
     UsageError
         A line before the last is damaged.
     """
-    path = directory / FILE
+    path = directory / LIKELIHOODS
     if not path.is_file():
         return {}
     return {document.id: document for document in _documents(path)}
