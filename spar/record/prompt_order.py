@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spar.errors import UsageError
+from spar.errors import SparError
 from spar.prompts import read_prompts
 from spar.record.evaluation import EXAMPLES, read_examples
+from spar.rows.read import is_repeatable
 from spar.store import read_manifest
 
 
@@ -20,8 +21,8 @@ def prompt_ids(directory: Path) -> list[str]:
             return [example.id for example in read_examples(directory)]
         config = read_manifest(directory).config
         prompts, field = config.get("prompts"), config.get("prompt_field", "")
-        if not prompts or not Path(prompts).is_file():
+        if not isinstance(prompts, str) or not is_repeatable(prompts):
             return []
         return [prompt.id for prompt in read_prompts(prompts, prompt_field=field)]
-    except UsageError:
+    except SparError:
         return []

@@ -228,6 +228,9 @@ def test_rows_are_in_the_order_of_the_prompts(tmp_path: Path) -> None:
     prompts_file.write_text("{}\n")
     assert ids() == [tree.prompt.id for tree in trees]
     examples = [Example(id=f"prompt-{n}", response="x", passed=True) for n in (0, 2, 1, 3)]
+    for text in ("--prompt " + "x" * 9_999, "", "-"):
+        other = write_run(tmp_path / f"{len(text)}", trees, prompts=text)
+        run(Export(other, "jsonl", out=out))
     write_examples(directory, examples)
     assert ids() == ["prompt-0", "prompt-2", "prompt-1", "prompt-3"]
 
