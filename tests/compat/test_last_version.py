@@ -78,9 +78,8 @@ def contents(directory: Path, *files: str) -> dict[str, bytes]:
 def results(directory: Path) -> dict[str, Any]:
     """The numbers of an evaluation."""
     loaded = json.loads((directory / "results.json").read_text())
-    loaded["run"].pop(
-        "verifiers", None
-    )  # the versions that scored, which the last version did not write
+    for name in ("verifiers", "grading"):  # what scored, which the last version did not write
+        loaded["run"].pop(name, None)
     return {field: loaded[field] for field in SCORED}
 
 
