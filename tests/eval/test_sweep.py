@@ -17,9 +17,12 @@ from hypothesis import strategies as st
 import spar
 from spar.config import FREE, EvalConfig
 from spar.errors import RunLocked, UsageError
+from spar.estimate.evaluation import sweep_text
 from spar.eval.benchmark import ANSWERS
 from spar.eval.plots import plot
+from spar.eval.runner import EvalRequest
 from spar.eval.sweep import Point, fill, parse_strategy, plan, sources
+from spar.eval.sweep_runner import Sweep
 from spar.eval.sweep_table import Row, headline, in_order, markdown, row, write_csv
 from spar.files import locked
 from spar.infer.engines.fake import FakeEngine
@@ -159,6 +162,10 @@ def test_a_metric_that_there_is_not_costs_one_point(tmp_path: Path) -> None:
     """Not the sweep: it is refused once the first point is scored, and one that there is goes on from there."""
     settings: dict[str, Any] = {"engine": "fake", "limit": 1, "out": tmp_path}
     points = {"strategies": "best-of-n", "budgets": [1, 3], **settings}
+    grid = Sweep(("best-of-n",), (1, 3), metric="pas")
+    request = EvalRequest(("nano-if-answers",), tmp_path)
+    shown = sweep_text(EvalConfig(engine="fake", limit=1), request, grid)
+    assert "--metric pas: whether nano-if-answers has it is known once" in shown
     with pytest.raises(UsageError, match="nano-if-answers has no metric 'pas'"):
         spar.sweep("nano-if-answers", metric="pas", **points)
     folder = tmp_path / "nano-if-answers"
