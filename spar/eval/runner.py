@@ -10,25 +10,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from spar.config import FREE, EvalConfig
-from spar.errors import SparError, UsageError, did_you_mean
+from spar.errors import SparError, UsageError
 from spar.eval.benchmark import Benchmark, BenchmarkSpec, declared_spec
 from spar.eval.examples import examples_of
 from spar.eval.external_answers.matching import fill_answers, match_answers, match_grader_replies
 from spar.eval.job_outputs import RunOutputs
 from spar.eval.job_runner import DirectoryJobRunner, start_all
+from spar.eval.named import benchmark_spec
 from spar.eval.needed_data import data_digest, fetch_data, file_digests, open_folders
 from spar.eval.statistics import metrics
 from spar.eval.verdict_basis import grading, verifiers
-from spar.hardware import has_package
 from spar.infer.gather import gather
 from spar.listener import Listener
 from spar.manifest import config_digest
-from spar.plugins import BENCHMARKS, is_path, safe_name
+from spar.plugins import BENCHMARKS, safe_name
 from spar.record.evaluation import Results, Scored, write_examples, write_results
 from spar.run.blocking import in_thread
 from spar.run.decoding import refuse_prompt_field
@@ -238,7 +237,7 @@ def open_benchmark(
         len(whole),
         notes,
         verifiers(benchmark, examples, data),
-        _spec_of(name).parsed_options(name, _options(_spec_of(name), request, config)),
+        benchmark_spec(name).parsed_options(name, _options(benchmark_spec(name), request, config)),
     )
 
 
@@ -250,14 +249,8 @@ def find_benchmark(name: str, request: EvalRequest, config: EvalConfig = EvalCon
     UsageError
         Neither spar, nor an installed plug-in, nor lm-eval has it.
     """
-    spec = _spec_of(name)
+    spec = benchmark_spec(name)
     return spec.open(name, _options(spec, request, config))
-
-
-def _spec_of(name: str) -> BenchmarkSpec:
-    if name in BENCHMARKS or is_path(name) or BENCHMARKS.is_registered(name):
-        return BENCHMARKS.spec(name)
-    return BENCHMARKS.spec_of(partial(_harness_task, name))
 
 
 def _options(spec: BenchmarkSpec, request: EvalRequest, config: EvalConfig) -> dict[str, Any]:
@@ -268,22 +261,6 @@ def _options(spec: BenchmarkSpec, request: EvalRequest, config: EvalConfig) -> d
     }
     chosen = {option: value for option, value in switches.items() if value and option in fields}
     return {**config.benchmark_args, **chosen}
-
-
-def _harness_task(name: str) -> Benchmark:
-    hint, more = did_you_mean(name, BENCHMARKS), "with lm-eval installed, one of its tasks"
-    if has_package("lm_eval"):
-        from spar.eval.lm_harness.benchmark import is_mentioned, known_tasks, task
-
-        more = "a task of lm-eval"
-        if not hint or is_mentioned(name):  # their index takes a minute
-            tasks = known_tasks()
-            if name in tasks:
-                return task(name)
-            hint = hint or did_you_mean(name, tasks)
-    raise UsageError(
-        f"unknown benchmark {name!r}{hint} (accepted: {', '.join(BENCHMARKS)}, module:attribute, or {more})"
-    )
 
 
 def _check_combination(request: EvalRequest, config: EvalConfig) -> None:
