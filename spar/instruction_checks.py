@@ -130,7 +130,7 @@ def check_instructions(
         Whether the response's variants are checked too; without, `loose` is `strict`.
     """
     texts = variants(response) if loosely else (response,)
-    with _seeded(str(seed), verifiers):
+    with _DRAWING, _seeded(str(seed), verifiers):
         return [
             _checked(verifiers, verifiers.classes[name](name), arguments, texts, prompt)
             for name, arguments in instructions
@@ -309,6 +309,10 @@ def _kind(failure: Exception) -> str:
     """Name of its type; its text may be a whole response."""
     kind = type(failure)
     return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+
+
+_DRAWING = threading.RLock()
+"""Packages' verifiers draw from the generator of the process, which no other thread may change meanwhile."""
 
 
 @contextmanager

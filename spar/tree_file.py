@@ -87,8 +87,8 @@ def _last_trees(
 
 
 def tree_file(path: str | Path) -> Path:
-    """The file of trees of a run (`find_run`), or the file itself; raises `UsageError` where there is none."""
-    path = find_run(path)
+    """The file of trees of a run directory, or the file itself; raises `UsageError` where there is none."""
+    path = expand_home(Path(path))
     path = path / TREES if path.is_dir() else path
     if not path.is_file():
         raise UsageError(f"there is no file {path}; expected a run directory or its {TREES}")

@@ -164,6 +164,8 @@ def test_the_prompts_of_a_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     )
     (tree,) = spar.decode(recipe="mine.yaml")
     assert tree.prompt.messages[0].content == "One."
+    with pytest.raises(spar.UsageError, match="--prompt-field question is for prompts of a"):
+        spar.decode(["Two."], recipe="mine.yaml", prompt_field="question")
     (tree,) = spar.decode(["Two."], recipe="mine.yaml")
     assert tree.prompt.messages[0].content == "Two."
     assert spar.search("Three.", recipe="mine.yaml").prompt.messages[0].content == "Three."

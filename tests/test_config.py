@@ -287,3 +287,11 @@ def test_a_tilde_is_the_home_directory(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert (config.adapter, config.refiner_model) == ({"actor": f"{tmp_path}/a"}, "org/~/r")
     train = load_train("nano", {"prompts": "~/p.jsonl"}, ["decode.templates=~/t"])
     assert (train.prompts, train.decode.templates) == (f"{tmp_path}/p.jsonl", f"{tmp_path}/t")
+
+
+def test_a_dotted_key_of_a_recipe_is_unknown(tmp_path: Path) -> None:
+    """In one line, with the section that is meant; only `--set` takes dots."""
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("decode: {draft.temperature: 0.5}\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"unknown setting 'draft\.temperature'"):
+        load_decode(str(recipe), {})

@@ -67,7 +67,7 @@ async def search_async(
     EngineError
         A request could not be served.
     """
-    (tree,) = await _decode(decode_config(recipe, settings), [prompt], listener)
+    (tree,) = await _decode(decode_config(recipe, settings), [prompt], listener, given=settings)
     return tree
 
 
@@ -112,7 +112,7 @@ async def decode_async(
         A request could not be served, or the disk is full. The same call resumes.
     """
     config = decode_config(recipe, settings)
-    return await _decode(config, prompts, listener, out=out, overwrite=overwrite)
+    return await _decode(config, prompts, listener, out=out, overwrite=overwrite, given=settings)
 
 
 decode = blocking(decode_async)
@@ -125,12 +125,13 @@ async def _decode(
     *,
     out: str | Path | None = None,
     overwrite: bool = False,
+    given: Mapping[str, Any],
 ) -> DecodeResult:
     listener = listener or LogListener()
     if isinstance(prompts, str | Path):  # a data set of the hub may have to be downloaded
-        config, source = await in_thread(partial(_prompts, config, prompts))
+        config, source = await in_thread(partial(_prompts, config, prompts, given))
     else:
-        config, source = _prompts(config, prompts)
+        config, source = _prompts(config, prompts, given)
     if out is not None:
         decoded = await run_decode(
             config, source, out=expand_home(Path(out)), overwrite=overwrite, listener=listener
@@ -193,13 +194,13 @@ def temporary_run() -> Iterator[Path]:
 
 
 def _prompts(
-    config: DecodeConfig, prompts: str | Path | Iterable[PromptLike]
+    config: DecodeConfig, prompts: str | Path | Iterable[PromptLike], given: Mapping[str, Any]
 ) -> tuple[DecodeConfig, PromptSource]:
     if isinstance(prompts, str | Path):
         name = expand_home_in(str(prompts))
         config = config.model_copy(update={"prompts": name}) if name else config
         return config, prompt_source(config)
-    config = without_file(config, IN_MEMORY)
+    config = without_file(config, IN_MEMORY, given)
     is_collection = isinstance(prompts, Iterable) and not hasattr(prompts, "columns")
     if isinstance(prompts, Mapping | Prompt) or not is_collection:
         raise UsageError(

@@ -86,7 +86,7 @@ def decode(
         source = prompt_source(config)
     else:
         source = source_of([prompt_from_text(prompt)])
-        config = without_file(config, f"--prompt {prompt}")
+        config = without_file(config, f"--prompt {prompt}", overrides)
     for line in ignored_temperature(config, overrides):
         listener.note(line)
     if dry_run:

@@ -79,7 +79,7 @@ class Settings(BaseModel):
         known = {spec.name: spec for spec in specs(cls)}
         return {
             name: _as_given(value, known[name], cls.model_fields[name].annotation)
-            if name in known
+            if name in known and name in cls.model_fields
             else value
             for name, value in cls.field_names(values).items()
         }

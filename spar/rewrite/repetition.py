@@ -48,7 +48,7 @@ def _said_again(text: str, spans: Sequence[Span], share: float) -> list[Span]:
         words = tuple(_WORD.findall(text[start:end].lower()))
         grams = [words[i : i + N] for i in range(len(words) - N + 1)]
         num_told = len(grams) - len(set(grams) - grams_told)
-        is_last = (start, end) == spans[-1]
+        is_last = bool(words) and (start, end) == spans[-1]
         is_told = words in told or (is_last and any(_is_start(words, each) for each in told))
         if words and told and (is_told or (grams and num_told >= share * len(grams))):
             again.append((start, end))

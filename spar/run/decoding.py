@@ -209,9 +209,15 @@ def refuse_prompt_field(config: DecodeConfig) -> None:
         )
 
 
-def without_file(config: DecodeConfig, name: str) -> DecodeConfig:
-    """The settings of a run whose prompts come from no file, under `name`; a file of the recipe, and the field of its rows, are left out."""
-    if not config.prompts:
+def without_file(config: DecodeConfig, name: str, given: Mapping[str, Any]) -> DecodeConfig:
+    """The settings of a run whose prompts come from no file, under `name`; a file of the recipe, and the field of its rows, are left out.
+
+    Raises
+    ------
+    UsageError
+        A field is among the settings that were `given` by hand.
+    """
+    if not config.prompts or given.get("prompt_field"):
         refuse_prompt_field(config)
     return config.model_copy(update={"prompts": name, "prompt_field": ""})
 

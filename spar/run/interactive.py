@@ -345,7 +345,7 @@ async def _generate(engine: Engine, requests: Sequence[Request]) -> list[Complet
 
 def _check_prompt(config: DecodeConfig, prompt: Prompt, listener: Listener) -> None:
     """Raise `UsageError` where the judge cannot judge this prompt, or the refiner refine for it."""
-    check_prompts(config, Job("", ()), [prompt], listener.note)
+    check_prompts(config, Job("", ()), [prompt], listener.note, is_single=True)
     refuse_unrefinable(config, [prompt])
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from spar.config import DecodeConfig
 from spar.infer.engine import NoteCallback
-from spar.plugins import JUDGES, REFINERS, STRATEGIES
+from spar.plugins import JUDGES, REFINERS, STRATEGIES, parse_options
 from spar.run.job import Job
 from spar.types import Prompt
 from spar.verifiers import CONSTRAINTS, unverifiable_prompts
@@ -30,8 +30,19 @@ def refuse_unjudgeable(config: DecodeConfig, job: Job, prompts: Iterable[Prompt]
 def refuse_unrefinable(config: DecodeConfig, prompts: Iterable[Prompt]) -> None:
     """Raise `UsageError` if the refiner would be called and can refine responses to none of a run's prompts."""
     check = REFINERS.spec(config.refiner or "model").check_prompts
+    if config.refiner == "rewrite" and _fails_repetition(config):
+        return  # that can be refined in a response to any prompt
     if check is not None and "refiner" in STRATEGIES.spec(config.strategy).roles:
         check(prompts)
+
+
+def _fails_repetition(config: DecodeConfig) -> bool:
+    """Whether the judge is a program that was told to look for repetition."""
+    options = JUDGES.spec(config.judge).options
+    if options is None:
+        return False
+    parsed = parse_options(options, config.judge_args, flag="--judge-arg", name=config.judge)
+    return bool(getattr(parsed, "no_repetition", False))
 
 
 def refuse_prompts(config: DecodeConfig, read: Callable[[], Iterable[Prompt]]) -> None:
@@ -47,7 +58,12 @@ def refuse_prompts(config: DecodeConfig, read: Callable[[], Iterable[Prompt]]) -
 
 
 def check_prompts(
-    config: DecodeConfig, job: Job, prompts: Iterable[Prompt], note: NoteCallback
+    config: DecodeConfig,
+    job: Job,
+    prompts: Iterable[Prompt],
+    note: NoteCallback,
+    *,
+    is_single: bool = False,
 ) -> None:
     """Refuse prompts that the judge cannot judge; note the first that it may judge otherwise than is meant, and those
     without a ground truth.
@@ -56,13 +72,15 @@ def check_prompts(
     ----------
     prompts:
         The prompts that have no tree yet, read once.
+    is_single:
+        Whether it is one prompt that a caller asks for, which a note need not name.
 
     Raises
     ------
     UsageError
         The judge would be called, and cannot judge some of them.
     """
-    noted = _Noted(JUDGES.spec(config.judge).prompt_note)
+    noted = _Noted(JUDGES.spec(config.judge).prompt_note, is_named=not is_single)
     if refuse_unjudgeable(config, job, noted.watch(prompts)):
         if noted.line:
             note(noted.line)
@@ -79,12 +97,12 @@ def check_prompts(
 class _Noted:
     """Watches prompts go by, and has the judge's note on the first that it has one on."""
 
-    def __init__(self, of: Callable[[Prompt], str] | None) -> None:
-        self._of = of
+    def __init__(self, of: Callable[[Prompt], str] | None, *, is_named: bool) -> None:
+        self._of, self._is_named = of, is_named
         self.line = ""
 
     def watch(self, prompts: Iterable[Prompt]) -> Iterator[Prompt]:
-        for row, prompt in enumerate(prompts, start=1):
+        for prompt in prompts:
             if self._of is not None and not self.line and (note := self._of(prompt)):
-                self.line = f"row {row}, prompt {prompt.id!r}: {note}"
+                self.line = f"prompt {prompt.id!r}: {note}" if self._is_named else note
             yield prompt

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,20 +13,26 @@ from spar.types import SearchTree
 
 
 class InLoop(Listener):
-    """Calls a listener in the thread of an event loop, and not at all once that is closed."""
+    """Calls a listener in the thread of an event loop, and not at all once that is closed, but for `finished`: a display ends."""
 
     def __init__(self, listener: Listener, loop: asyncio.AbstractEventLoop) -> None:
         self.listener = listener
-        for name in ("started", "admitted", "node", "tree", "progress", "note", "finished"):
+        for name in ("started", "admitted", "node", "tree", "progress", "note"):
             setattr(self, name, _in_loop(loop, getattr(listener, name)))
+        self.finished = _in_loop(loop, listener.finished, always=True)  # type: ignore[method-assign]
         if follows(listener):
             self.attempt = _in_loop(loop, listener.attempt)  # type: ignore[method-assign]
 
 
-def _in_loop(loop: asyncio.AbstractEventLoop, event: Callable[..., None]) -> Callable[..., None]:
+def _in_loop(
+    loop: asyncio.AbstractEventLoop, event: Callable[..., None], *, always: bool = False
+) -> Callable[..., None]:
     def call(*values: Any) -> None:
-        with suppress(RuntimeError):
+        try:
             loop.call_soon_threadsafe(event, *values)
+        except RuntimeError:  # it is closed
+            if always:
+                event(*values)
 
     return call
 
@@ -63,8 +69,8 @@ class SessionActivity:
         running = self._running.get(id(receiver))
         if running is None:
             running = _Running(receiver, Activity(total=1, tokens=self._tokens))
-            self._running[id(receiver)] = running
             listener.started(running.activity)
+            self._running[id(receiver)] = running
         else:
             running.count += 1
             total = (running.activity.total or 0) + 1

@@ -1,7 +1,7 @@
 """What a client receives where an engine fails or a search has no answer: for searches and for requests with tools.
 
-A prompt that the engine refuses is the client's to change, everything else the server's fault. What a whole search did not
-find, retries of the engine's included, a client need not ask for again by itself. The URLs of the models' servers are no
+A prompt that the engine refuses is the client's to change, everything else the server's fault. A search whose attempts all
+failed, and a server that refuses the key, a client need not ask again by itself. The URLs of the models' servers are no
 client's business.
 """
 
@@ -15,6 +15,7 @@ from spar.infer.roles import EMPTY_DRAFT
 from spar.run.resolve import urls
 from spar.serve.errors import ApiError, invalid, server_error
 from spar.serve.request import SearchFields
+from spar.serve.shaping import Refusals
 from spar.types import SearchTree
 
 _SERVER = "the model's server"
@@ -40,22 +41,21 @@ def failure(
     chosen = search.strategy is not None or search.judge is not None
     if isinstance(error, UsageError) and not isinstance(error, ServerRefused) and chosen:
         return invalid(message, "spar")
-    return server_error(502, f"the model cannot be asked: {message}", "engine_error")
+    return server_error(
+        502,
+        f"the model cannot be asked: {message}",
+        "engine_error",
+        retry=not isinstance(error, ServerRefused),
+    )
 
 
-def no_answer(tree: SearchTree, refusal: PromptRefused | None, config: DecodeConfig) -> ApiError:
-    """The error for a search whose attempts all failed.
-
-    Parameters
-    ----------
-    refusal:
-        What the engine raised for a draft, which the tree has in words only.
-    """
+def no_answer(tree: SearchTree, refusals: Refusals, config: DecodeConfig) -> ApiError:
+    """The error for a search whose attempts all failed: the client's, where the engine refused every draft."""
     if not tree.faults:
         message = "the time was over before the first draft; ask for more max_seconds"
         return server_error(504, message, "timeout", retry=False)
-    if refusal is not None:
-        return failure(refusal, config)
+    if refusals.first is not None and refusals.count >= len(tree.faults):
+        return failure(refusals.first, config)
     message = f"the search has no answer: {_without_urls(tree.faults[0].reason, config)}"
     return server_error(502, message, "no_answer", retry=False)
 

@@ -189,7 +189,8 @@ class UpstreamStream:
                     yield self._read(line) + b"\n"
             if rest:
                 yield self._read(rest) + b"\n"
-            self.ending.usage = usage_of(self._counts, self._num_calls)
+            if self.ending.status == 200:
+                self.ending.usage = usage_of(self._counts, self._num_calls)
         except httpx.HTTPError:
             error = server_error(502, "the model's server broke off", "engine_error")
             self.ending.status = error.status

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -108,7 +109,8 @@ class SearchService:
         self.config = settings.config.model_copy(update={"prompts": SOURCE, "total_budget": None})
         self.serve, self.listener = settings.serve, listener
         self.offers = open_offers(self.config, self.serve, listener.note)
-        self.session = Session(self.config, _NewNotes(listener), interactive=False)
+        self._notes = _PreparationNotes(listener)
+        self.session = Session(self.config, self._notes, interactive=False)
         self.recorder: Recorder | None = None
         if settings.out is not None:
             self.recorder = Recorder(
@@ -136,8 +138,9 @@ class SearchService:
         """
         service = cls(settings, listener)
         try:
-            for offer in dict.fromkeys([*service.offers.listed, service.offers.greedy()]):
-                service._prepared[offer] = service.session.prepare(**_changes(offer))
+            with service._notes.preparing():
+                for offer in dict.fromkeys([*service.offers.listed, service.offers.greedy()]):
+                    service._prepared[offer] = service.session.prepare(**_changes(offer))
         except BaseException:
             service.close()
             raise
@@ -170,7 +173,8 @@ class SearchService:
         _refuse_unknown_types(request, offer.judge or self.config.judge)
         prepared = await self._prepare(offer, request.search)
         try:
-            await self.session.check_prompt(prepared, request.prompt)
+            with self._notes.preparing():
+                await self.session.check_prompt(prepared, request.prompt)
         except UsageError as error:
             raise invalid(str(error)) from error
         seed = request.seed
@@ -238,7 +242,8 @@ class SearchService:
         async with self._preparing:
             if offer not in self._prepared:
                 try:
-                    self._prepared[offer] = await self.session.prepare_async(**_changes(offer))
+                    with self._notes.preparing():
+                        self._prepared[offer] = await self.session.prepare_async(**_changes(offer))
                 except (EngineError, UsageError, RunStopped) as error:
                     raise failure(error, self.resolved, search) from error
                 greedy = self.offers.greedy()  # requests with tools need it, whenever they come
@@ -278,7 +283,7 @@ class SearchService:
             stored = await self.recorder.append(job.directory, tree)
         self.listener.tree(tree)
         if tree.selected is None and not is_silent(tree):
-            raise no_answer(tree, refusals.first, self.resolved)
+            raise no_answer(tree, refusals, self.resolved)
         address = job.directory.address(job.tree_id(index)) if stored and job.directory else ""
         return Answer(tree, address, is_cut=tree.answer in limit.cut)
 
@@ -288,19 +293,31 @@ class SearchService:
         return prepared.room() if prepared else 1
 
 
-class _NewNotes(Listener):
-    """Passes each note on once: every search that is prepared notes the same models."""
+class _PreparationNotes(Listener):
+    """Passes each note on a search or a prompt that is prepared on once, since all have the same models; other notes, such as those of
+    servers that are down, whenever they come."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._noted: set[str] = set()
+        self._num_preparing = 0
+
+    @contextmanager
+    def preparing(self) -> Iterator[None]:
+        """While this lasts, what was noted before is not noted again."""
+        self._num_preparing += 1
+        try:
+            yield
+        finally:
+            self._num_preparing -= 1
 
     def note(self, line: str) -> None:
-        """Pass on what is new."""
-        if line in self._noted:
-            return
-        if len(self._noted) < MAX_NOTES:
-            self._noted.add(line)
+        """Pass on, unless it was noted while something was prepared."""
+        if self._num_preparing:
+            if line in self._noted:
+                return
+            if len(self._noted) < MAX_NOTES:
+                self._noted.add(line)
         self._listener.note(line)
 
 
@@ -328,11 +345,11 @@ class _DraftListener(_NodeListener):
 
 
 def _refuse_unknown_types(request: ChatRequest, judge: str) -> None:
-    """Raise `ApiError` for constraints of types that no program knows, under a model's judge that reads no constraints."""
+    """Raise `ApiError` for constraints of types that no program knows, under one of spar's own judges that reads no constraints."""
     names = request.search.instruction_id_list or ()
     unknown = [name for name in names if name not in KNOWN_TYPES]
     spec = JUDGES.spec(judge)
-    if unknown and spec.uses_model and spec.check_prompts is None:
+    if unknown and judge in JUDGES and spec.uses_model and spec.check_prompts is None:
         hint = did_you_mean(unknown[0], KNOWN_TYPES)
         raise invalid(
             f"no verifier knows the constraint type {shown(unknown[0])}, and the judge {judge} reads none; leave it out, or have "

@@ -40,6 +40,8 @@ class Refusals:
 
     first: PromptRefused | None = None
     """What the engine raised for the first draft that it refused."""
+    count: int = 0
+    """Drafts that it refused."""
 
 
 def shaped_roles(
@@ -113,6 +115,7 @@ class ShapedActor:
         except AttemptFailed as error:
             if isinstance(error.__cause__, PromptRefused):
                 self.refusals.first = self.refusals.first or error.__cause__
+                self.refusals.count += 1
             raise
         response = shaped_text(generation.response, self.shape)
         if not isinstance(self.actor, Actor):  # one of the caller's own, which may know no limit

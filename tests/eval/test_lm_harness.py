@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +19,7 @@ from spar.eval.job_outputs import RunOutputs
 from spar.eval.lm_harness.benchmark import GSM8K, MMLU, TRIVIAQA, HarnessTask
 from spar.eval.lm_harness.extract import comparable
 from spar.eval.lm_harness.scored import LOGPROBS, Answered, Document, _verdicts
-from spar.eval.lm_harness.tasks import open_tasks
+from spar.eval.lm_harness.tasks import open_tasks, quiet
 from spar.eval.runner import EvalRequest, evaluate, find_benchmark
 from spar.eval.statistics import metrics
 from spar.infer.engine import Completion, Continuation, Likelihood, Request
@@ -623,3 +625,25 @@ def test_a_near_miss_of_a_benchmark_is_refused_before_lm_evals_index_is_made(
     assert not indexed
     assert isinstance(find_benchmark("gsm8k_cot", EvalRequest(("gsm8k_cot",))), HarnessTask)
     assert indexed
+
+
+def test_only_the_loading_thread_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    """What others print meanwhile is seen, and the streams are the same again after two threads that load."""
+    streams, inside, go_on = (sys.stdout, sys.stderr), threading.Event(), threading.Event()
+
+    def load() -> None:
+        with quiet():
+            print("a message of lm-eval")
+            inside.set()
+            go_on.wait(10)
+
+    threads = [threading.Thread(target=load) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    assert inside.wait(10)
+    print("the caller's own")
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert (sys.stdout, sys.stderr) == streams
+    assert capsys.readouterr().out == "the caller's own\n"

@@ -175,3 +175,12 @@ def test_a_run_whose_prompts_have_no_constraints_is_refused(tmp_path: Path) -> N
     spar.decode([make_prompt(prompt_id="q"), PROMPT], out=tmp_path / "b", **settings)
     with pytest.raises(UsageError, match="instruction_id_list"):
         spar.search("Write.", **settings)
+
+
+def test_prompts_without_constraints_are_rewritten_where_the_judge_looks_for_repetition() -> None:
+    """Without it the refiner has nothing to do, and the run is refused."""
+    settings: dict[str, Any] = {"engine": "fake", "judge": "hybrid", "refiner": "rewrite"}
+    settings |= {"strategy": "bfs", "budget": 2}
+    with pytest.raises(UsageError, match="nothing to do"):
+        spar.search("Hello.", **settings)
+    assert spar.search("Hello.", judge_args={"no_repetition": True}, **settings).nodes

@@ -22,6 +22,8 @@ LOOP = "The sky is blue today. It is clear in the west."
         # Stopped at a token limit, in the middle of the loop.
         (f"{LOOP} {LOOP} {LOOP} The sky is bl", LOOP),
         (f"{LOOP} {LOOP} {LOOP} The sky", LOOP),
+        (f"{LOOP} {LOOP} {LOOP}\n\n😊", f"{LOOP}\n\n😊"),
+        (f"{LOOP} {LOOP} {LOOP} !!!", f"{LOOP} !!!"),
         # One number or word differs each time.
         (
             "\n".join(f"{n}. Say hello to your neighbour in the morning." for n in range(1, 9)),

@@ -212,3 +212,33 @@ def test_searches_of_a_session_at_the_same_time_are_one_activity() -> None:
     assert (listener.names.count("started"), listener.names.count("finished")) == (1, 1)
     assert listener.names.count("tree") == listener.done == 3
     assert listener.totals == [2, 3]
+
+
+def test_a_display_ends_with_the_callers_loop() -> None:
+    """A time-out closes it before the session has ended the search."""
+
+    class Slow(FakeEngine):
+        async def generate(self, requests: Sequence[Request]) -> list[Completion]:
+            await asyncio.sleep(60)
+            raise AssertionError
+
+    listener = Recorder()
+    with spar.open_session(engine=Slow(scripted_reply), strategy="greedy") as session:
+        work = session.search_async("a", listener=listener)
+        with pytest.raises(TimeoutError):
+            asyncio.run(asyncio.wait_for(work, 0.3))
+    assert (listener.names[0], listener.names[-1]) == ("started", "finished")
+
+
+def test_a_listener_that_fails_at_the_start_fails_each_search() -> None:
+    """The session does not take it for one that shows a search."""
+
+    class Failing(Listener):
+        def started(self, activity: Activity) -> None:
+            """Fail."""
+            raise OSError("no terminal")
+
+    with spar.open_session(engine="fake", strategy="greedy") as session:
+        for _ in range(2):
+            with pytest.raises(OSError, match="no terminal"):
+                session.search("a", listener=Failing())

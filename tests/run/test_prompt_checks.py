@@ -109,7 +109,7 @@ def test_keywords_that_are_patterns_are_named_once(tmp_path: Path, judge: str) -
     notes = decode(tmp_path, [escaped, patterns, patterns], judge=judge)
     (line,) = [line for line in notes.lines if "regular expression" in line]
     assert line == (
-        "row 2, prompt 'p1': keywords:forbidden_words takes 'C#' as a regular expression, which matches other texts "
+        "prompt 'p1': keywords:forbidden_words takes 'C#' as a regular expression, which matches other texts "
         'than this; to mean the text, write "C#|(?!)" in JSON'
     )
     notes = decode(tmp_path, [escaped], judge=judge, overwrite=True)

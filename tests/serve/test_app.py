@@ -87,4 +87,7 @@ def test_a_note_on_models_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(listener=notes, serve={"offer": ("bfs-3", "greedy")}) as served:
         for budget in (4, 5):
             assert served.post(asking(model=f"bfs-{budget}/tiny")).status_code == 200
-    assert notes.lines.count("engine: hf, since no GPU is seen") == 1
+        assert notes.lines.count("engine: hf, since no GPU is seen") == 1
+        for _ in range(2):  # an engine says so whenever it is so
+            served.service._notes.note("http://up:8000/v1: down")
+    assert notes.lines.count("http://up:8000/v1: down") == 2

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from spar.config import DecodeConfig
-from spar.errors import EngineError, PromptRefused, PromptTooLong, UsageError
+from spar.errors import EngineError, PromptRefused, PromptTooLong, ServerRefused, UsageError
 from spar.infer.engine import Request
 from spar.infer.engines.fake import FakeEngine
 from spar.serve.errors import NO_RETRY
-from spar.serve.failures import no_answer
+from spar.serve.failures import failure, no_answer
+from spar.serve.shaping import Refusals
 from spar.types import Fault, SearchTree
 from tests.fakes import make_prompt
 from tests.serve.harness import Served, asking, serving
@@ -173,6 +174,17 @@ def test_a_search_without_an_answer_is_not_repeated() -> None:
     tree = SearchTree(
         prompt=make_prompt(), strategy="bfs", config="", faults=(fault,), stop="budget"
     )
-    error = no_answer(tree, None, DecodeConfig(base_url=("http://up:8000/v1",)))
+    error = no_answer(tree, Refusals(), DecodeConfig(base_url=("http://up:8000/v1",)))
     assert (error.status, error.code, error.headers) == (502, "no_answer", NO_RETRY)
     assert str(error).endswith("has no answer: the model's server: nothing that helps")
+    # One of two drafts was refused, and the other failed otherwise: that is not the prompt's.
+    both = tree.model_copy(update={"faults": (fault, fault)})
+    one, two = (Refusals(PromptRefused("a filter"), count) for count in (1, 2))
+    assert no_answer(both, one, DecodeConfig()).code == "no_answer"
+    assert no_answer(both, two, DecodeConfig()).status == 400
+
+
+def test_a_server_that_refuses_the_key_is_not_asked_again() -> None:
+    """By OpenAI's clients; one that is away may be."""
+    assert failure(ServerRefused("a wrong key"), DecodeConfig()).headers == NO_RETRY
+    assert failure(EngineError("away"), DecodeConfig()).headers != NO_RETRY

@@ -241,6 +241,8 @@ def test_the_metrics_count_a_stream_with_tools_by_how_it_ends(ends: str) -> None
     if ends == "well":
         assert 'spar_calls_total{role="actor"} 3.0' in counts
         assert 'spar_tokens_total{kind="completion",role="actor"} 12.0' in counts
+    else:
+        assert 'spar_calls_total{role="actor"} 0.0' in counts
 
 
 def test_a_streamed_text_may_hold_any_separator() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from spar.errors import EngineError, RunStopped
+from spar.infer.engine_wrappers import unwrap
 from spar.record.training_data import Pair
 from spar.run.engines import Engines
 from spar.store import read_trees
@@ -163,7 +164,7 @@ def test_an_engine_that_dies_fails_its_own_evaluation_alone(
     def record(engines: Engines, needed: Any) -> Any:
         engine = load(engines, needed)
         if not loaded:
-            monkeypatch.setattr(engine.engine, "generate", die)
+            monkeypatch.setattr(unwrap(engine), "generate", die)
         loaded.append(engine)
         return engine
 

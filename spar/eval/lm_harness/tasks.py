@@ -7,15 +7,16 @@ its `evaluate`; what it prints meanwhile does not reach the terminal.
 from __future__ import annotations
 
 import functools
-import io
 import random
 import re
+import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 from spar.config import EvalConfig
 from spar.errors import MissingExtra, SparError, UsageError, first_line
@@ -159,9 +160,32 @@ def spread(sizes: Mapping[str, int], limit: int | None) -> dict[str, int]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Suppress logs, progress bars and messages of lm-eval and datasets."""
-    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        yield
+    """Suppress logs, progress bars and messages of lm-eval and datasets in this thread; one thread at a time does so."""
+    with _QUIET:
+        thread = threading.get_ident()
+        with (
+            redirect_stdout(cast("TextIO", _OfOthers(sys.stdout, thread))),
+            redirect_stderr(cast("TextIO", _OfOthers(sys.stderr, thread))),
+        ):
+            yield
+
+
+_QUIET = threading.RLock()
+"""Two threads would put each other's streams back."""
+
+
+class _OfOthers:
+    """A stream without what one thread writes: the caller's own loop may go on in another."""
+
+    def __init__(self, stream: TextIO, silent: int) -> None:
+        self._stream, self._silent = stream, silent
+
+    def write(self, text: str) -> int:
+        """Write, or only say so."""
+        return len(text) if threading.get_ident() == self._silent else self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 @functools.cache
