@@ -74,12 +74,10 @@ def existence(text: str, *, keywords: Sequence[str]) -> Observed:
     return f"matches {_listed(keywords)}", found, not missing
 
 
-def frequency(text: str, *, keyword: str, frequency: int, relation: str) -> Observed:
-    """A keyword must come up so often."""
-    count = len(re.findall(keyword.strip(), text, re.IGNORECASE))
-    met = count < frequency if relation == "less than" else count >= frequency
-    limit = f"{relation} {frequency:,} time{'s' * (frequency != 1)}"
-    return f"{_listed([keyword.strip()])} {limit}", f"{count:,}", met
+def counted(text: str, keyword: str) -> tuple[str, int]:
+    """A keyword in words, and how often it comes up."""
+    word = keyword.strip()
+    return _listed([word]), len(re.findall(word, text, re.IGNORECASE))
 
 
 def forbidden(text: str, *, forbidden_words: Sequence[str]) -> Observed:
@@ -88,14 +86,14 @@ def forbidden(text: str, *, forbidden_words: Sequence[str]) -> Observed:
         word: len(re.findall(rf"\b{word}\b", text, re.IGNORECASE)) for word in forbidden_words
     }
     used = [
-        f"{_listed([word], as_words=True)} {_times(count)}"
+        f"{_listed([word], as_words=True)} {times(count)}"
         for word, count in counts.items()
         if count
     ]
     plain = all(plain_text(word, as_word=True) is not None for word in forbidden_words)
     found = f"found {', '.join(used)}" if used else ("not there" if plain else "no match")
     if used and len(counts) == 1:
-        found = f"found {_times(sum(counts.values()))}"
+        found = f"found {times(sum(counts.values()))}"
     return f"forbidden {_listed(forbidden_words, as_words=True)}", found, not used
 
 
@@ -108,18 +106,20 @@ def _listed(keywords: Sequence[str], *, as_words: bool = False) -> str:
     texts = {word: plain_text(word, as_word=as_words) for word in keywords}
     edge = r"\b" if as_words else ""
     return ", ".join(
-        f"the pattern {_quoted(f'{edge}{word}{edge}')}" if plain is None else _quoted(plain)
+        f"the pattern {quoted(f'{edge}{word}{edge}')}" if plain is None else quoted(plain)
         for word, plain in texts.items()
     )
 
 
-def _times(count: int) -> str:
+def times(count: int) -> str:
+    """How often, in words."""
     return "once" if count == 1 else f"{count:,} times"
 
 
 def _shortened(text: str) -> str:
-    return _quoted(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
+    return quoted(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A text in quotation marks, in one line."""
     return f'"{" ".join(text.split())}"'

@@ -19,7 +19,7 @@ from typing import Any
 
 from spar.ifbench_observations import FOUND
 from spar.instruction_checks import LIMIT_SECONDS, TooLong, count_words, limited
-from spar.keyword_observations import existence, forbidden, frequency
+from spar.keyword_observations import counted, existence, forbidden, quoted, times
 from spar.repetition import NO_REPETITION, repetition_found
 
 _SHOWN = 40
@@ -78,20 +78,12 @@ COUNTED = frozenset({"length_constraints:number_sentences", "change_case:capital
 """Types whose verifier counts with a tokenizer."""
 
 
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count:,} times"
-
-
 def _plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def _quoted(text: str) -> str:
-    return f'"{" ".join(text.split())}"'
-
-
 def _listed(texts: Sequence[str]) -> str:
-    return ", ".join(map(_quoted, texts))
+    return ", ".join(map(quoted, texts))
 
 
 def _start(text: str) -> str:
@@ -136,9 +128,15 @@ def _capital_words(
 def _counted_words(words: Sequence[str]) -> str:
     """The words that were counted in brackets, the first `_LISTED` of them; "" without any."""
     counts = [*Counter(words).items()]
-    listed = [f"{word[:_SHOWN]}{f' {_times(count)}' * (count > 1)}" for word, count in counts]
+    listed = [f"{word[:_SHOWN]}{f' {times(count)}' * (count > 1)}" for word, count in counts]
     more = ["..."] if len(listed) > _LISTED else []
     return f" ({', '.join([*listed[:_LISTED], *more])})" if listed else ""
+
+
+def _frequency(text: str, *, keyword: str, frequency: int, relation: str) -> Observation:
+    word, count = counted(text, keyword)
+    observed = _related(relation, frequency, "time", count)
+    return Observation(f"{word} {observed.constraint}", observed.found, observed.met)
 
 
 def _letters(text: str, *, letter: str, let_frequency: int, let_relation: str) -> Observation:
@@ -167,7 +165,7 @@ def _nth_paragraph(
     count = sum(bool(part.strip()) for part in parts)
     constraint = (
         f"exactly {_plural(num_paragraphs, 'paragraph')} separated by blank lines, paragraph {nth_paragraph} "
-        f"starting with {_quoted(first_word)}"
+        f"starting with {quoted(first_word)}"
     )
     found, met = _plural(count, "paragraph"), False
     if nth_paragraph <= count and (part := parts[nth_paragraph - 1].strip()):
@@ -266,7 +264,7 @@ def _repeated(text: str, *, prompt_to_repeat: str) -> Observation:
 
 def _ending(text: str, *, end_phrase: str) -> Observation:
     met = text.strip().strip('"').lower().endswith(end_phrase.strip().lower())
-    constraint = f"ends with {_quoted(end_phrase)}"
+    constraint = f"ends with {quoted(end_phrase)}"
     return Observation(constraint, f"ends with {_end(text.strip())}", met)
 
 
@@ -312,14 +310,14 @@ def _first_word(text: str, *, first_word: str) -> Observation:
     match = _WORD.search(text)
     met = match is not None and match.group().lower() == first_word.lower()
     found = "none" if match is None else _start(match.group())
-    return Observation(f"first word {_quoted(first_word)}", found, met)
+    return Observation(f"first word {quoted(first_word)}", found, met)
 
 
 def _sequence(text: str, *, character: str, length: int) -> Observation:
     body, unit = text.strip().lower(), character.lower()
     met = len(body) == len(unit) * length and body == unit * length
-    found = f"{_plural(len(body), 'character')}, {body.count(unit):,} of them {_quoted(character)}"
-    return Observation(f"{_quoted(character)} {_times(length)} and nothing else", found, met)
+    found = f"{_plural(len(body), 'character')}, {body.count(unit):,} of them {quoted(character)}"
+    return Observation(f"{quoted(character)} {times(length)} and nothing else", found, met)
 
 
 def _story(text: str, *, first_sentence: str, last_sentence: str) -> Observation:
@@ -331,7 +329,7 @@ def _story(text: str, *, first_sentence: str, last_sentence: str) -> Observation
     met = first and last and bool(middle) and len(body) > len(first_sentence) + len(last_sentence)
     if first and last:
         found = "both, with text between" if met else "no text between"
-    constraint = f"starts with {_quoted(first_sentence)}, ends with {_quoted(last_sentence)}, with text between"
+    constraint = f"starts with {quoted(first_sentence)}, ends with {quoted(last_sentence)}, with text between"
     return Observation(constraint, found, met)
 
 
@@ -341,7 +339,7 @@ def _observing(function: Callable[..., tuple[str, str, bool]]) -> Callable[..., 
 
 DESCRIBE: Mapping[str, Callable[..., Observation]] = {
     "keywords:existence": _observing(existence),
-    "keywords:frequency": _observing(frequency),
+    "keywords:frequency": _frequency,
     "keywords:forbidden_words": _observing(forbidden),
     "keywords:letter_frequency": _letters,
     "length_constraints:number_sentences": _sentences,

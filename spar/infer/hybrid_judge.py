@@ -133,9 +133,8 @@ def needs_votes(prompt: Prompt) -> bool:
     return known_part(prompt).is_partial
 
 
-def _open(settings: JudgeSettings, options: ProgramOptions | None = None) -> HybridJudge:
-    no_repetition = options is not None and options.no_repetition
-    return HybridJudge(settings, VotesJudge(settings), no_repetition)
+def _open(settings: JudgeSettings, options: ProgramOptions) -> HybridJudge:
+    return HybridJudge(settings, VotesJudge(settings), options.no_repetition)
 
 
 HYBRID = JudgeSpec(

@@ -273,8 +273,10 @@ class JudgeSpec:
         return self.calls(config) if self.uses_model else 0
 
     def open(self, settings: JudgeSettings, options: Any = None) -> Judge:
-        """The judge, with its options where it has any."""
-        return self.make(settings) if self.options is None else self.make(settings, options)
+        """The judge, with its options where it has any; None: their defaults."""
+        if self.options is None:
+            return self.make(settings)
+        return self.make(settings, self.options() if options is None else options)
 
 
 class VotesOptions(BaseModel):
@@ -286,9 +288,9 @@ class VotesOptions(BaseModel):
     """Read P(Yes) at the verdict of each vote, where the engine gives probabilities; strategies then rank by their mean."""
 
 
-def votes_judge(settings: JudgeSettings, options: VotesOptions | None = None) -> VotesJudge:
+def votes_judge(settings: JudgeSettings, options: VotesOptions) -> VotesJudge:
     """The paper's judge, with the probabilities of its votes where they are asked for."""
-    if options is not None and options.probabilities:
+    if options.probabilities:
         sampling = replace(settings.sampling, top_logprobs=_TOP_LOGPROBS)
         settings = replace(settings, sampling=sampling)
     return VotesJudge(settings)

@@ -40,14 +40,14 @@ class VerifierJudge:
     """
 
     settings: JudgeSettings
-    options: ProgramOptions | None = None
+    options: ProgramOptions = ProgramOptions()
 
     async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
         """Verify at once; costs no call."""
         findings = verify_prompt(response, prompt)
         if not findings:
             require_verifiable([prompt])
-        if self.options is not None and self.options.no_repetition:
+        if self.options.no_repetition:
             findings = with_repetition(findings, response)
         return Judgement(verdicts=(), critique=critique(findings), findings=findings), Usage()
 

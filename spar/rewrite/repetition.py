@@ -41,20 +41,20 @@ def no_repetition(text: str, arguments: Arguments, context: Context) -> Iterator
 
 def _said_again(text: str, spans: Sequence[Span], share: float) -> list[Span]:
     """The sentences of which at least that share was said before, in the text or in the sentence itself."""
-    grams_told: set[tuple[str, ...]] = set()
-    told: set[tuple[str, ...]] = set()
+    seen_grams: set[tuple[str, ...]] = set()
+    seen: set[tuple[str, ...]] = set()
     again = []
     for start, end in spans:
         words = tuple(_WORD.findall(text[start:end].lower()))
         grams = [words[i : i + N] for i in range(len(words) - N + 1)]
-        num_told = len(grams) - len(set(grams) - grams_told)
+        num_seen = len(grams) - len(set(grams) - seen_grams)
         is_last = bool(words) and (start, end) == spans[-1]
-        is_told = words in told or (is_last and any(_is_start(words, each) for each in told))
-        if words and told and (is_told or (grams and num_told >= share * len(grams))):
+        is_seen = words in seen or (is_last and any(_is_start(words, each) for each in seen))
+        if words and seen and (is_seen or (grams and num_seen >= share * len(grams))):
             again.append((start, end))
         else:
-            told.add(words)
-            grams_told.update(grams)
+            seen.add(words)
+            seen_grams.update(grams)
     return again
 
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from spar.config import DecodeConfig
 from spar.infer.engine import NoteCallback
-from spar.plugins import JUDGES, REFINERS, STRATEGIES, parse_options
+from spar.plugins import JUDGES, REFINERS, STRATEGIES
+from spar.run.build import judge_with
 from spar.run.job import Job
 from spar.types import Prompt
 from spar.verifiers import CONSTRAINTS, unverifiable_prompts
@@ -38,11 +39,8 @@ def refuse_unrefinable(config: DecodeConfig, prompts: Iterable[Prompt]) -> None:
 
 def _fails_repetition(config: DecodeConfig) -> bool:
     """Whether the judge is a program that was told to look for repetition."""
-    options = JUDGES.spec(config.judge).options
-    if options is None:
-        return False
-    parsed = parse_options(options, config.judge_args, flag="--judge-arg", name=config.judge)
-    return bool(getattr(parsed, "no_repetition", False))
+    _, options = judge_with(config)
+    return bool(getattr(options, "no_repetition", False))
 
 
 def refuse_prompts(config: DecodeConfig, read: Callable[[], Iterable[Prompt]]) -> None:
