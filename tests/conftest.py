@@ -26,6 +26,12 @@ import pytest
 from _pytest.faulthandler import fault_handler_stderr_fd_key
 from hypothesis import settings
 
+from tests.fixture_data import (
+    data_root,
+    ifbench,
+    no_verifiers_of_others,
+    verifiers,
+)
 from tests.fixture_smollm2 import smollm2
 from tests.infer.fixture_vllm import (
     forked_vllm,
@@ -37,9 +43,13 @@ from tests.infer.fixture_vllm import (
 from tests.tiny import build_tiny
 
 __all__ = [
+    "data_root",
     "forked_vllm",
+    "ifbench",
+    "no_verifiers_of_others",
     "smollm2",
     "tiny_vllm_model",
+    "verifiers",
     "vllm_engine",
     "vllm_server",
     "vllm_session_engine",

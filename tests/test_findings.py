@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spar import ifbench_verifiers, ifeval_verifiers
-from spar.errors import SparError
 from spar.findings import critique, finding
 from spar.ifbench_observations import FOUND
 from spar.ifeval_verifiers import IFEVAL_TYPES
@@ -21,8 +18,6 @@ from spar.own_verifiers import VERIFIERS, verify
 from spar.templates.verdicts import parse_verdict
 from spar.types import Message, Prompt
 from spar.verifiers import verify_prompt
-
-DATA = Path(os.environ.get("SPAR_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 CASES: list[tuple[str, dict[str, Any], str, str]] = [
     ("length_constraints:number_words", {"relation": "at least", "num_words": 3}, "a b", "at least 3 words: 2"),
@@ -208,15 +203,6 @@ def test_findings_agree_with_our_verifiers(
     assert agrees(text, type_, arguments, verify(text, type_, arguments), None)
 
 
-@pytest.fixture(scope="module")
-def lm_eval() -> None:
-    """lm-eval's verifiers, with the tokenizer of the benchmarks' data."""
-    pytest.importorskip("lm_eval")
-    if not (DATA / "nltk_data").is_dir():
-        pytest.skip(f"no benchmark data at {DATA}; set SPAR_DATA to its folder")
-    ifeval_verifiers.checkers(str(DATA / "nltk_data"))
-
-
 @pytest.mark.evalharness
 @pytest.mark.data
 @pytest.mark.parametrize(
@@ -225,7 +211,7 @@ def lm_eval() -> None:
 @settings(max_examples=25, deadline=None)
 @given(text=TEXTS)
 def test_findings_agree_with_lm_eval(
-    lm_eval: None, type_: str, arguments: dict[str, Any], text: str
+    verifiers: None, type_: str, arguments: dict[str, Any], text: str
 ) -> None:
     """On any text, what was found says the same as lm-eval's verdict, or nothing."""
     (checked,) = ifeval_verifiers.check(text, [type_], [arguments], seed="1", loosely=False)
@@ -249,15 +235,6 @@ IFBENCH: list[tuple[str, dict[str, Any], str, str]] = [
     ),
 ]  # fmt: skip
 """As `CASES`; the constraint is in the package's words."""
-
-
-@pytest.fixture(scope="module")
-def ifbench() -> None:
-    """The package with IFBench's verifiers."""
-    try:
-        ifbench_verifiers.checkers(str(DATA))
-    except SparError as error:
-        pytest.skip(str(error))
 
 
 @pytest.mark.data

@@ -24,19 +24,15 @@ from spar.ifbench_verifiers import (
 
 pytestmark = [pytest.mark.data, pytest.mark.evalharness]
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
-
 
 @pytest.fixture(scope="module", autouse=True)
-def ready() -> Iterator[None]:
+def ready(data_root: Path) -> Iterator[None]:
     """The package's verifiers, with NLTK's data out of the data folder."""
     pytest.importorskip("if_verifiable")
-    if not (DATA / "ifbench").is_dir():
-        pytest.skip("no benchmark data in ../shared/data")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("NLTK_DATA", raising=False)
         patch.setattr(ifbench_verifiers, "_LOADED", [])
-        checkers(str(DATA))
+        checkers(str(data_root))
         yield
 
 
@@ -46,9 +42,9 @@ def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ifbench_verifiers, "_LOADED", [])
 
 
-def test_types_are_those_of_the_data_and_of_the_package() -> None:
+def test_types_are_those_of_the_data_and_of_the_package(data_root: Path) -> None:
     """All 58 types of the test set are listed, and each has a verifier or a reason why it has none."""
-    lines = (DATA / "ifbench" / "IFBench_test.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (data_root / "ifbench" / "IFBench_test.jsonl").read_text(encoding="utf-8").splitlines()
     used = {name for line in lines for name in json.loads(line)["instruction_id_list"]}
     assert used == IFBENCH_TYPES and len(used) == 58
     assert checkers().keys() | unverifiable_types().keys() == IFBENCH_TYPES
@@ -84,10 +80,10 @@ def test_a_failing_verifier_is_data() -> None:
 
 
 def test_what_a_machine_cannot_check_has_no_verdict(
-    unloaded: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    unloaded: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data_root: Path
 ) -> None:
     """Without stop words and tagger two types have a reason in place of a verdict, and the others are checked."""
-    (tmp_path / "nltk_data").symlink_to(DATA / "nltk_data")
+    (tmp_path / "nltk_data").symlink_to(data_root / "nltk_data")
     assert checkers(str(tmp_path)).keys() == IFBENCH_TYPES - NEEDS.keys()
     assert unverifiable_types().keys() == NEEDS.keys()
     assert "spar data fetch nltk_words" in unverifiable_types()["ratio:stop_words"]
@@ -96,26 +92,26 @@ def test_what_a_machine_cannot_check_has_no_verdict(
 
 
 def test_a_type_that_the_package_lacks_has_no_verdict(
-    unloaded: None, monkeypatch: pytest.MonkeyPatch
+    unloaded: None, monkeypatch: pytest.MonkeyPatch, data_root: Path
 ) -> None:
     """Another package of the same shape may have fewer types; the reason names it."""
-    classes = dict(checkers(str(DATA)))
+    classes = dict(checkers(str(data_root)))
     del classes["format:emoji"]
     monkeypatch.setattr(ifbench_verifiers, "_LOADED", [])
     monkeypatch.setattr(ifbench_verifiers, "_registry", lambda: (classes, "other"))
-    assert "format:emoji" not in checkers(str(DATA))
+    assert "format:emoji" not in checkers(str(data_root))
     assert unverifiable_types()["format:emoji"] == "the package other has no verifier for it"
 
 
 def test_nothing_is_downloaded_when_the_package_is_imported(
-    unloaded: None, monkeypatch: pytest.MonkeyPatch
+    unloaded: None, monkeypatch: pytest.MonkeyPatch, data_root: Path
 ) -> None:
     """The package's downloads do nothing, and neither NLTK's path nor the environment is changed by it."""
     nltk = pytest.importorskip("nltk")
     monkeypatch.setattr(nltk, "download", lambda *_, **__: pytest.fail("a download"))
     for name in [name for name in sys.modules if name.startswith("if_verifiable")]:
         monkeypatch.delitem(sys.modules, name)
-    assert checkers(str(DATA))
+    assert checkers(str(data_root))
     assert "NLTK_DATA" not in os.environ
 
 
@@ -127,18 +123,18 @@ def test_a_missing_tokenizer_is_one_line(unloaded: None, tmp_path: Path) -> None
 
 
 def test_a_missing_package_names_the_extra(
-    unloaded: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    unloaded: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data_root: Path
 ) -> None:
     """Without the package the line says which extra brings it; a folder of its name is no package."""
     (tmp_path / "ifbench").mkdir()
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(ifbench_verifiers, "_REGISTRIES", (("ifbench", "ifbench.registry"),))
     with pytest.raises(MissingExtra, match=r"\[ifbench\]"):
-        checkers(str(DATA))
+        checkers(str(data_root))
 
 
 def test_upstreams_package_is_preferred(
-    unloaded: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    unloaded: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data_root: Path
 ) -> None:
     """Where the package `ifbench` is on the path its classes are used, and its name is that of the verifiers."""
     package = tmp_path / "ifbench"
@@ -149,7 +145,7 @@ def test_upstreams_package_is_preferred(
         "INSTRUCTION_DICT = {**A, 'keywords:existence': None}\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    assert checkers(str(DATA)).keys() <= IFBENCH_TYPES
+    assert checkers(str(data_root)).keys() <= IFBENCH_TYPES
     assert used_package().startswith("ifbench ")
     for name in [name for name in sys.modules if name.partition(".")[0] == "ifbench"]:
         del sys.modules[name]

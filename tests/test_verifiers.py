@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import sys
 import time
@@ -31,19 +30,14 @@ from spar.verifiers import passes, unverifiable, verify_prompt
 
 SHARED = sorted(VERIFIERS.keys() & IFEVAL_TYPES)
 
-DATA = Path(os.environ.get("SPAR_DATA", Path(__file__).parents[2] / "shared" / "data"))
-
 
 @pytest.fixture(scope="module")
-def nltk_data() -> Iterator[None]:
+def nltk_data(data_root: Path) -> Iterator[None]:
     """Point NLTK and spar at the benchmark data folder before the packages look for their tokenizer."""
-    folder = DATA / "nltk_data"
-    if not folder.is_dir():
-        pytest.skip(f"no benchmark data at {DATA}; set SPAR_DATA to its folder")
     nltk = pytest.importorskip("nltk")
-    nltk.data.path.insert(0, str(folder))
+    nltk.data.path.insert(0, str(data_root / "nltk_data"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SPAR_DATA", str(DATA))
+        patch.setenv("SPAR_DATA", str(data_root))
         yield
 
 
@@ -317,11 +311,11 @@ def test_a_verifier_may_strip_sort_and_lower_its_arguments(nltk_data: None) -> N
     ],
 )
 def test_the_arguments_of_published_rows_are_taken(
-    nltk_data: None, file: str, package: str, drawn: dict[str, PublishedDraw]
+    nltk_data: None, data_root: Path, file: str, package: str, drawn: dict[str, PublishedDraw]
 ) -> None:
     """Those that a verifier replaces in the benchmark's own scores, too, but not in another row."""
     pytest.importorskip(package)
-    for published in read_prompts(str(DATA / file)):
+    for published in read_prompts(str(data_root / file)):
         reason = unverifiable(published)
         assert not reason or "cannot be checked" in reason, published.id
         if published.id in drawn:
@@ -361,10 +355,8 @@ def test_nano_prompts_need_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.evalharness
 @pytest.mark.data
-def test_prompts_of_ifeval_get_lm_evals_verdicts(nltk_data: None) -> None:
+def test_prompts_of_ifeval_get_lm_evals_verdicts(verifiers: None) -> None:
     """Every type of IFEval is checked; a row with one that only lm-eval knows is checked as a whole."""
-    pytest.importorskip("lm_eval")
-    ifeval_verifiers.checkers(str(DATA / "nltk_data"))
     titled = row(
         ("detectable_format:title", {}), (COMMA, {}), ("nano:exact_words", {"num_words": 2})
     )

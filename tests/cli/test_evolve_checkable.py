@@ -9,11 +9,7 @@ import pytest
 
 from spar.cli.app import app
 from spar.errors import ConfigChanged, UsageError
-from tests.eval.conftest import data_root
-from tests.evolve.checkable.conftest import verifiers
 from tests.evolve.worlds import write_seeds
-
-__all__ = ["data_root", "verifiers"]
 
 SEEDS = [
     f"Explain to a curious child why {topic} matter." for topic in ("kites", "rivers", "markets")

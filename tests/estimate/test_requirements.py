@@ -17,9 +17,6 @@ from spar.train.loop import loop_pipeline
 from spar.train.recipe import load_train
 from spar.train.settings import DpoSettings
 from spar.verification_functions import PERMISSION
-from tests.eval.conftest import data_root
-
-__all__ = ["data_root"]
 
 
 def missing(folder: Path, recipe: str, *changes: str) -> tuple[str, ...]:

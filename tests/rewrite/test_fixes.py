@@ -12,10 +12,7 @@ from hypothesis import strategies as st
 from spar.rewrite.layout import lines, without_sentences
 from spar.rewrite.search import rewrite
 from tests.rewrite.constraints import WITHOUT_LM_EVAL, Drawn, prompt_with
-from tests.rewrite.test_search import lm_eval
 from tests.rewrite.texts import CODE, english
-
-__all__ = ["lm_eval"]
 
 LESS, LEAST = "less than", "at least"
 TWO = "Tea is hot. Milk is cold."
@@ -210,7 +207,7 @@ def test_the_postscript_stands_before_the_closing_phrase() -> None:
 
 @pytest.mark.evalharness
 @pytest.mark.data
-@pytest.mark.usefixtures("lm_eval")
+@pytest.mark.usefixtures("verifiers")
 @pytest.mark.parametrize(
     ("name", "arguments", "text", "expected"),
     [
@@ -309,7 +306,7 @@ def test_ifevals_other_types(
 
 @pytest.mark.evalharness
 @pytest.mark.data
-@pytest.mark.usefixtures("lm_eval")
+@pytest.mark.usefixtures("verifiers")
 def test_json_holds_the_text_itself() -> None:
     """Where there is no JSON, the text is the value, every character of it."""
     text = 'Tea: "hot"\n* é\r\n'

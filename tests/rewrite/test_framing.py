@@ -9,14 +9,11 @@ import pytest
 from spar.rewrite.search import rewrite
 from tests.rewrite.constraints import prompt_with
 from tests.rewrite.test_fixes import edited
-from tests.rewrite.test_search import lm_eval
-
-__all__ = ["lm_eval"]
 
 pytestmark = [
     pytest.mark.evalharness,
     pytest.mark.data,
-    pytest.mark.usefixtures("lm_eval"),
+    pytest.mark.usefixtures("verifiers"),
 ]
 ANSWER = "detectable_format:constrained_response"
 JSON = "detectable_format:json_format"

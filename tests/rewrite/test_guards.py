@@ -8,16 +8,13 @@ from spar.rewrite.guards import addresses, path_of, unclosed
 from spar.rewrite.search import rewrite
 from tests.rewrite.constraints import LEAST, prompt_with
 from tests.rewrite.test_fixes import edited
-from tests.rewrite.test_search import lm_eval
-
-__all__ = ["lm_eval"]
 
 CASES = "change_case:english_capital", "change_case:english_lowercase"
 
 
 @pytest.mark.evalharness
 @pytest.mark.data
-@pytest.mark.usefixtures("lm_eval")
+@pytest.mark.usefixtures("verifiers")
 def test_an_address_keeps_its_case() -> None:
     """Where that has no meaning, in a host, a text that must have one case has it."""
     arguments = {"capital_relation": LEAST, "capital_frequency": 3}
@@ -32,6 +29,9 @@ def test_an_address_keeps_its_case() -> None:
     assert edited(CASES[0], {}, mail) == mail.upper()
 
 
+@pytest.mark.evalharness
+@pytest.mark.data
+@pytest.mark.usefixtures("verifiers")
 @pytest.mark.parametrize(
     "text",
     [
@@ -50,6 +50,9 @@ def test_markup_is_no_blank(text: str) -> None:
     assert changed.startswith(text)
 
 
+@pytest.mark.evalharness
+@pytest.mark.data
+@pytest.mark.usefixtures("verifiers")
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -11,10 +11,7 @@ from hypothesis import strategies as st
 from spar.rewrite.layout import lines, protected_spans
 from spar.rewrite.search import rewrite
 from tests.rewrite.constraints import LESS, OF_IFEVAL, Drawn, prompt_with
-from tests.rewrite.test_search import lm_eval
 from tests.rewrite.texts import english
-
-__all__ = ["lm_eval"]
 
 SECTIONS, BULLETS, TWO_RESPONSES = (
     "detectable_format:multiple_sections",
@@ -39,7 +36,7 @@ def _nth(number: int, nth: int, word: str) -> dict[str, Any]:
 
 @pytest.mark.evalharness
 @pytest.mark.data
-@pytest.mark.usefixtures("lm_eval")
+@pytest.mark.usefixtures("verifiers")
 @pytest.mark.parametrize(
     ("name", "arguments", "text", "expected"),
     [
@@ -152,7 +149,7 @@ def test_a_division_or_a_mark_fits_or_is_not_made(
 
 @pytest.mark.evalharness
 @pytest.mark.data
-@pytest.mark.usefixtures("lm_eval")
+@pytest.mark.usefixtures("verifiers")
 def test_highlights_stay_out_of_what_is_no_prose() -> None:
     """Stars go around words, never into a URL, an address, a formula, a tag, a link's target or code."""
     arguments = {"num_highlights": 2}
@@ -214,7 +211,7 @@ LAYOUTS = (
 
 @pytest.mark.evalharness
 @pytest.mark.data
-@pytest.mark.usefixtures("lm_eval")
+@pytest.mark.usefixtures("verifiers")
 @given(
     text=english(),
     block=st.sampled_from((FENCE, TABLE, "$$\nx. y\n\nz\n$$")),

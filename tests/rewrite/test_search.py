@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spar.ifeval_verifiers import IFEVAL_TYPES, checkers
+from spar.ifeval_verifiers import IFEVAL_TYPES
 from spar.own_verifiers import VERIFIERS
 from spar.rewrite.search import rewrite
 from spar.rewrite.table import FIXES
@@ -18,7 +18,6 @@ from spar.types import Prompt
 from spar.verifiers import verify_prompt
 from tests.rewrite.constraints import OF_IFEVAL, WITHOUT_LM_EVAL, Drawn, prompt_with
 from tests.rewrite.texts import CODE, HEADINGS, SENTENCES, english
-from tests.test_verifiers import DATA
 
 some_constraints = st.lists(
     st.one_of(*WITHOUT_LM_EVAL.values()), min_size=1, max_size=4, unique_by=lambda drawn: drawn[0]
@@ -26,15 +25,6 @@ some_constraints = st.lists(
 any_constraints = st.lists(
     st.one_of(*OF_IFEVAL.values()), min_size=1, max_size=4, unique_by=lambda drawn: drawn[0]
 )
-
-
-@pytest.fixture(scope="module")
-def lm_eval() -> None:
-    """lm-eval's verifiers, with NLTK's data out of the data folder."""
-    pytest.importorskip("lm_eval")
-    if not (DATA / "nltk_data").is_dir():
-        pytest.skip(f"no benchmark data at {DATA}; set SPAR_DATA to its folder")
-    checkers(str(DATA / "nltk_data"))
 
 
 def verdicts(response: str, prompt: Prompt) -> tuple[bool, ...]:
@@ -69,7 +59,7 @@ def test_rewriting_is_honest_deterministic_and_idempotent(
 
 @pytest.mark.evalharness
 @pytest.mark.data
-@pytest.mark.usefixtures("lm_eval")
+@pytest.mark.usefixtures("verifiers")
 @given(text=english(), constraints=any_constraints, seed=st.integers(0, 99))
 @settings(max_examples=30)
 def test_all_types_of_ifeval_together(text: str, constraints: list[Drawn], seed: int) -> None:
@@ -164,7 +154,7 @@ def test_what_cannot_be_fixed_is_named_and_the_rest_is_fixed() -> None:
 
 @pytest.mark.evalharness
 @pytest.mark.data
-@pytest.mark.usefixtures("lm_eval")
+@pytest.mark.usefixtures("verifiers")
 def test_an_edited_text_has_no_white_space_at_its_ends() -> None:
     """A sentence put before a text that begins with its postscript does not begin with the blank line before it."""
     prompt = prompt_with(

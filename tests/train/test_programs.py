@@ -22,10 +22,7 @@ from spar.train.stage import Stage
 from spar.train.status import read_loop
 from spar.verifiers import passes
 from spar.worker import execute
-from tests.eval.conftest import data_root
 from tests.fakes import Notes
-
-__all__ = ["data_root"]
 
 PROGRAMS = [
     *("methods=[dpo]", "decode.judge=verifier", "decode.refiner=rewrite"),
