@@ -37,8 +37,8 @@ DROPPABLE = frozenset(
     """
     absolutely actually already also always basically certainly clearly completely definitely easily especially even
     exactly extremely finally generally highly however just literally maybe often perhaps possibly pretty probably
-    quickly quite rather really simply slowly so still surely together too totally truly unfortunately usually very
-    damn yes yo
+    quickly quite rather really simply slowly still surely together too totally truly unfortunately usually very
+    damn yo
     """.split()
 )
 """Words that a sentence stays a sentence without."""
@@ -72,6 +72,14 @@ MONTHS = frozenset(
 )
 DAYS = frozenset("monday tuesday wednesday thursday friday saturday sunday".split())
 
+MOTIONS = frozenset(
+    "arrive arrived came come drive drove fled flew flight flights fly go goes going gone journey leave left move moved "
+    "moving return returned road sail sailed train travel traveled travelled travels trip trips walk walked way went".split()
+)
+"""Words that tell of a way, so that a name after "to" or "from" is a place's."""
+PLURALS = frozenset("children feet men mice people teeth women".split())
+"""Plurals without an "s"."""
+
 ADJECTIVES = frozenset(
     """
     amazing another bad beautiful certain crazy damn dead different difficult easy essential fake final first free fresh
@@ -83,13 +91,13 @@ ADJECTIVES = frozenset(
 """Words that a noun stays a noun without."""
 
 _SYNONYMS = """
-    able: capable | according: true | act: deed | actually: really, in fact | again: once more | aim: goal | all: every
+    able: capable | according: true | act: deed | actually: really, in fact | again: once more | aim: goal
     allow: let | also: too, as well | always: at all times, constantly | amazing: remarkable, striking
     another: one more, a further | answer: reply, response | approach: method, way | area: region | ask: request
     balance: equilibrium | bad: poor, harmful | bark: woof | basic: simple | basket: hamper | batted: hit | beautiful: lovely, pretty
-    beauty: charm, grace | because: since, as | become: turn, grow | begin: start | best: finest | better: finer
+    beauty: charm, grace | become: turn, grow | begin: start | best: finest | better: finer
     big: large, great | blizzard: snowstorm | bottle: flask | breakfast: morning meal | bridge: crossing | bring: carry
-    budget: spending plan | build: construct, make | buy: purchase | can: may, could | can't: cannot, could not | cannot: may not | capsule: pod | careful: cautious
+    budget: spending plan | build: construct, make | buy: purchase | capsule: pod | careful: cautious
     certainly: surely, of course | challenge: difficulty | chance: opportunity | change: shift, alter | check: verify, inspect | child: youngster
     choose: pick, select | city: town | clear: plain | clearly: plainly, evidently | client: patron | collaborator: partner
     come: arrive | company: firm | computer: machine | consider: weigh, ponder | cook: prepare, make | coop: pen | corner: nook | courage: bravery | crazy: wild
@@ -98,26 +106,26 @@ _SYNONYMS = """
     difficult: hard, tough | distance: gap | divide: split, separate | drowned: sank | during: throughout
     easily: with ease, readily | easy: simple | economy: market | education: schooling, learning | effect: impact | effort: work, labour
     energy: power | enjoy: like, relish | enough: sufficient, adequate | ensure: see to | especially: above all | essential: vital, key
-    evening: dusk | every: each | everyone: all, everybody | everything: all of it, the whole | exactly: precisely, just
+    evening: dusk | everyone: all, everybody | everything: all of it, the whole | exactly: precisely, just
     example: case, instance | explain: describe | fact: truth | fake: false, sham | family: household | fast: quick | feather: plume | feed: nourish, supply
     feel: sense | festival: celebration | field: area, domain | final: last | finally: at last, in the end | find: discover, see
     finger: digit | first: initial, earliest | flesh: meat, skin | forest: woods, woodland | found: discovered, seen | founding: creation, origin
     free: open, at liberty | freedom: liberty | fresh: new | friend: companion, pal | fuel: gas, petrol | fun: enjoyable | future: time ahead, tomorrow
     garden: yard | generally: mostly, in general | get: obtain, gain | give: offer, provide | go: move, head | goal: aim | good: fine, sound
     great: grand, splendid | group: set, team | grow: rise, expand | habit: routine, custom | happy: glad, joyful | hard: tough, difficult
-    harvest: crop | have: hold, own | has: holds, owns | had: held, owned | having: holding, owning | health: well-being | help: aid, assist | helpful: useful | high: tall
+    harvest: crop | health: well-being | help: aid, assist | helpful: useful | high: tall
     holiday: vacation, break | home: house | honesty: candour | house: home | however: still, even so, yet | human: person | idea: thought, notion | impact: effect
     important: vital, weighty, key | improve: better, enhance | include: contain, cover | increase: rise, raise | instead: rather
     interesting: engaging, curious | invasion: attack | issue: matter, problem | job: post, work | journey: trip, voyage | just: simply, only | key: main, central
     kid: child, youngster | kill: slay, end | killer: slayer | kind: type, sort | kitchen: galley | know: understand | lantern: lamp | large: big, sizeable | last: final
     law: rule, statute | lawsuit: case, legal action | learn: study, find out | lesson: teaching | letter: note, message | library: book collection | life: existence
-    like: such as, similar to | list: set | literally: truly, really | little: small, slight | long: lengthy | look: glance | lot: great deal
+    list: set | literally: truly, really | little: small, slight | long: lengthy | look: glance | lot: great deal
     love: affection, fondness | main: chief, major | make: create, produce | man: fellow, gentleman | many: numerous, lots of, countless | market: marketplace | matter: issue
     maybe: perhaps, possibly | mean: signify | meanwhile: at the same time | measure: gauge | memory: recollection | method: way, approach
-    might: may, could | mileage: distance | mirror: looking glass | moment: instant | money: cash, funds | morning: dawn | mountain: peak | move: shift
+    mileage: distance | mirror: looking glass | moment: instant | money: cash, funds | morning: dawn | mountain: peak | move: shift
     name: title, label | need: require | neighbour: person next door | never: at no time, not ever | new: fresh, novel | nice: pleasant, kind | nickname: pet name | night: evening
-    no: not any | notebook: jotter | number: figure, amount | nursery: playroom | obviously: plainly | occupy: hold, fill | offer: provide, give | often: frequently, many times
-    old: aged | only: just, merely | open: start | opportunity: chance | order: sequence | our: this | ours: our own | outcome: result | own: personal
+    notebook: jotter | number: figure, amount | nursery: playroom | obviously: plainly | occupy: hold, fill | offer: provide, give | often: frequently, many times
+    old: aged | only: just, merely | open: start | opportunity: chance | order: sequence | outcome: result | own: personal
     parody: spoof | part: piece, portion | patience: calm | pattern: design | peace: calm, harmony | pencil: crayon | people: persons, folks, individuals
     perfect: ideal | perfume: scent, fragrance | perhaps: maybe, possibly | person: individual, someone | photography: taking pictures | picture: image, photo | place: spot, location
     plan: scheme | play: perform | pocket: pouch | point: matter | popular: well-liked | positive: good | possible: feasible, conceivable | power: strength
@@ -134,12 +142,12 @@ _SYNONYMS = """
     state: condition | station: stop, depot | stay: remain | step: stage, move | still: even now, yet | stop: halt, cease | story: tale, account | storytelling: narration
     stress: strain, pressure | strong: sturdy, powerful | study: research | success: triumph | suggest: propose | summer: warm season | supper: evening meal | supply: provide, stock
     support: back, help | surely: no doubt | swift: fast, quick | take: grab, carry | talk: speak | task: job, duty | tax: levy, duty | teacher: instructor, tutor | tell: inform
-    thank: express gratitude | thanks: gratitude, with gratitude | the: this, that | thing: item, matter | think: believe, feel | thought: idea | ticket: pass | time: period, moment
+    thank: express gratitude | thanks: gratitude, with gratitude | thing: item, matter | think: believe, feel | thought: idea | ticket: pass | time: period, moment
     tip: hint, pointer | today: this day, now | together: jointly, as one | tool: device | top: best | town: city | tradition: custom | traffic: road use
     travel: journey, go | true: real, right | truly: really | try: attempt | type: kind, sort | umbrella: parasol | underperform: fall short | unfortunately: sadly, alas | unique: distinctive, singular
     university: college, school | use: employ, apply | used: employed, applied | useful: helpful, handy | using: employing, with | usually: mostly, as a rule
     valley: vale | various: several, diverse | vary: differ, change | very: highly, extremely, most | view: outlook | village: hamlet | visit: see, call on
-    visitor: guest, caller | walk: stroll | want: wish, desire | way: manner, method | weather: climate | week: seven days | weekend: days off | well: nicely | while: as, whereas
+    visitor: guest, caller | walk: stroll | want: wish, desire | way: manner, method | weather: climate | week: seven days | weekend: days off
     whole: entire | window: pane | winter: cold season | wisdom: insight, good sense | woman: lady | wonder: marvel | wonderful: delightful, marvellous, splendid | work: labour, effort
     workshop: studio | world: globe, earth | write: pen, compose | wrong: mistaken | year: twelve months | yes: indeed, sure | yesterday: the day before | young: youthful
     youngins: children

@@ -1,7 +1,7 @@
 """Fixes that take words out: forbidden words, and keywords or letters that may not come up so often.
 
-A word is replaced by a synonym in the same form, dropped where the sentence stays one without it, or replaced by a neutral
-noun; where nothing of that helps, its sentence goes.
+A word is replaced by a synonym in the same form, or by what its sentence says without it; dropped where the sentence stays
+one; or, where it is a noun, replaced by one that says little. Sentences in which nothing of that fits go, unless most of the text would.
 """
 
 from __future__ import annotations
@@ -10,12 +10,25 @@ import re
 from collections.abc import Iterator, Sequence
 
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
+from spar.rewrite.function_words import Change, reformulations
+from spar.rewrite.inflection import cased_like, inflected, stems, with_article
 from spar.rewrite.layout import (
     Span,
     finditer_outside_code,
+    is_protected,
     outside_code,
     sentences,
     without_sentences,
+)
+from spar.rewrite.parts_of_speech import (
+    WORD,
+    begins_sentence,
+    is_adjective,
+    is_name,
+    is_part,
+    neighbours,
+    part_of_speech,
+    stands_for_noun,
 )
 from spar.rewrite.vocabulary import (
     ADJECTIVES,
@@ -26,20 +39,15 @@ from spar.rewrite.vocabulary import (
     FUNCTION_WORDS,
     KEPT_LY,
     MONTHS,
+    MOTIONS,
     NOUN_SYNONYMS,
+    PLURALS,
     PREPOSITIONS,
     SYNONYMS,
-    VERB_BEFORE,
     VERB_SYNONYMS,
     WEIGHTY_ADVERBS,
 )
 
-_WORD = re.compile(r"[^\W_](?:[\w'’-]*[^\W_])?")
-_ENDINGS = ("ing", "ies", "ied", "es", "ed", "s", "d", "ly")
-_SENTENCE_START = re.compile(
-    r"(?:[.!?…][\"'”’)*_]*\s+|\n)[ \t]*(?:(?:[*+•>-]|#+|\d{1,3}[.)])[ \t]+)*[\"'“‘(*_]*\Z"
-)
-_VOWEL = re.compile(r"[aeio]|u(?!ni|se|su)", re.IGNORECASE)
 MOST_REMOVED = 0.6
 """Share of a response's words that may be cut for the sake of a word or a letter."""
 MOST_NAMED = 3
@@ -68,6 +76,7 @@ def keyword_less_often(text: str, arguments: Arguments, context: Context) -> Ite
         raise CannotFix("its code has the word")
     whole = sorted({_whole_word(text, span) for span in found})
     context.rng.shuffle(whole)
+    whole.sort(key=lambda span: not _options(text, span, pattern, context))
     chosen = sorted(whole[:surplus])
     yield from _removals(text, chosen, pattern, context)
     if len(chosen) < len(whole):
@@ -78,7 +87,7 @@ def letter_less_often(text: str, arguments: Arguments, context: Context) -> Iter
     """Replace words with the letter, or cut sentences that have it."""
     letter = str(arguments["letter"]).lower()
     surplus = text.lower().count(letter) - int(arguments["let_frequency"]) + 1
-    spans = [m.span() for a, b in outside_code(text) for m in _WORD.finditer(text, a, b)]
+    spans = [m.span() for a, b in outside_code(text) for m in WORD.finditer(text, a, b)]
     words = [span for span in spans if letter in text[slice(*span)].lower()]
     context.rng.shuffle(words)
     words.sort(key=lambda span: -text[slice(*span)].lower().count(letter))
@@ -123,19 +132,51 @@ def _removals(
     *,
     cut: bool = True,
 ) -> Iterator[Edit]:
-    """Edits that take the words at these places out: word by word, then by sentence."""
-    options = [_options(text, span, pattern, context, neutral=True) for span in spans]
-    if all(options):
-        changes = [
-            _substitution(text, span, choices[0])
-            for span, choices in zip(spans, options, strict=True)
-        ]
-        yield Edit(_substituted(text, changes), f"replaced or left out {_named(text, spans)}")
-    if cut:
-        free = sentences(text, body(text, context))
-        hit = [s for s in free if any(s[0] <= a and b <= s[1] for a, b in spans)]
-        if hit:
-            yield _without(text, hit)
+    """Edits that take the words at these places out: word by word, and by sentence where no other word fits."""
+    changes = _apart([_options(text, span, pattern, context) for span in spans])
+    replaced = [span for span, change in zip(spans, changes, strict=True) if change is not None]
+    stuck = [span for span in spans if span not in replaced]
+    if not stuck:
+        changed = _substituted(text, [change for change in changes if change is not None])
+        yield Edit(changed, f"replaced or left out {_named(text, spans)}")
+    if not cut:
+        return
+    free = sentences(text, body(text, context))
+    removed = _holding(free, stuck)
+    if any(not _holding(removed, [span]) for span in stuck):
+        raise CannotFix("no other word fits in every place")
+    elsewhere = [change for change in changes if change and not _holding(removed, [change[:2]])]
+    if removed and elsewhere:
+        shorter = _without(text, removed)
+        moved = [_moved(sentence, elsewhere) for sentence in removed]
+        left = [span for span in replaced if not _holding(removed, [span])]
+        summary = f"replaced or left out {_named(text, left)} and {shorter.summary}"
+        yield Edit(without_sentences(_substituted(text, elsewhere), moved), summary)
+    every = _holding(free, spans)
+    if every:
+        yield _without(text, every)
+
+
+def _holding(areas: Sequence[Span], spans: Sequence[Span]) -> list[Span]:
+    """The areas in which one of the spans lies."""
+    return [area for area in areas if any(area[0] <= a and b <= area[1] for a, b in spans)]
+
+
+def _moved(span: Span, changes: Sequence[Change]) -> Span:
+    """Where a part of a text stands after changes elsewhere."""
+    shift = sum(len(new) - (stop - start) for start, stop, new in changes if stop <= span[0])
+    return span[0] + shift, span[1] + shift
+
+
+def _apart(options: Sequence[Sequence[Change]]) -> list[Change | None]:
+    """The first choice for each place that touches no earlier change, None where there is none."""
+    chosen: list[Change | None] = []
+    end = -1
+    for choices in options:
+        change = next((choice for choice in choices if choice[0] >= end), None)
+        end = change[1] if change else end
+        chosen.append(change)
+    return chosen
 
 
 def _named(text: str, spans: Sequence[Span]) -> str:
@@ -146,7 +187,7 @@ def _named(text: str, spans: Sequence[Span]) -> str:
 
 def _without(text: str, removed: Sequence[Span]) -> Edit:
     shorter = without_sentences(text, removed)
-    left, before = len(_WORD.findall(shorter)), len(_WORD.findall(text))
+    left, before = len(WORD.findall(shorter)), len(WORD.findall(text))
     if not left or left < (1 - MOST_REMOVED) * before:
         raise CannotFix("most of the text would have to go")
     cut = "a sentence" if len(removed) == 1 else f"{len(removed)} sentences"
@@ -154,30 +195,37 @@ def _without(text: str, removed: Sequence[Span]) -> Edit:
 
 
 def _options(
-    text: str, span: Span, pattern: re.Pattern[str], context: Context, *, neutral: bool
-) -> list[str]:
-    """What can stand at a place: drawn synonyms, "" where the word can go, a neutral noun."""
+    text: str, span: Span, pattern: re.Pattern[str], context: Context, *, neutral: bool = True
+) -> list[Change]:
+    """What can be written at a place: drawn synonyms, the sentence without the word, a noun that says little."""
     word = text[slice(*span)]
-    previous, following = _neighbours(text, span)
-    choices = [context.cased(choice) for choice in _synonyms(word, previous)]
+    if is_protected(text, *span) or is_part(text, span):
+        return []
+    changes: list[Change] = []
+    is_proper = is_name(text, span)
+    rewordings = None if is_proper else reformulations(text, span)
+    if rewordings is not None:
+        most = len(pattern.findall(text[slice(*span)]))
+        for start, stop, new in rewordings:
+            surplus = len(pattern.findall(new)) - len(pattern.findall(text[start:stop])) + most
+            if surplus <= 0:
+                changes.append(with_article(text, (start, stop, context.cased(new))))
+    elif not is_proper:
+        changes += [
+            _substitution(text, span, context.cased(choice))
+            for choice in _synonyms(text, span)
+            if not pattern.search(choice)
+        ]
     if can_be_dropped(text, span):
-        choices.append("")
-    context.rng.shuffle(choices)
-    if neutral:
-        for other in _neutral(word, previous, following):
-            is_cased = word.isupper() or _begins_sentence(text, span[0])
-            choices.append(context.cased(_cased_like(other, word) if is_cased else other))
-    return [choice for choice in choices if not pattern.search(choice)]
-
-
-def _neighbours(text: str, span: Span) -> tuple[str, str]:
-    """The words before and after a place, in lower case, "" where the sentence begins or ends there."""
-    before = re.split(r"[.!?:;,\n]", text[max(0, span[0] - 40) : span[0]])[-1]
-    after = re.split(r"[.!?:;,\n]", text[span[1] : span[1] + 40])[0]
-    return (
-        next(reversed(_WORD.findall(before.lower())), ""),
-        next(iter(_WORD.findall(after.lower())), ""),
-    )
+        changes.append(_substitution(text, span, ""))
+    context.rng.shuffle(changes)
+    if neutral and rewordings is None:
+        for other in _neutral(text, span):
+            is_cased = word.isupper() or begins_sentence(text, span[0])
+            choice = context.cased(cased_like(other, word) if is_cased else other)
+            if not pattern.search(choice):
+                changes.append(_substitution(text, span, choice))
+    return changes
 
 
 def can_be_dropped(text: str, span: Span) -> bool:
@@ -189,127 +237,103 @@ def can_be_dropped(text: str, span: Span) -> bool:
     )
     if before.strip() or after.strip(" \t\r\n.,;:!?…"):
         return False  # marks of emphasis, a bracket or a hyphen would be left alone
-    lower, previous = word.lower(), _neighbours(text, span)[0]
+    lower, (previous, following) = word.lower(), neighbours(text, span)
+    if previous in ("not", "never", "no", "would") or previous.endswith(("n't", "n’t")):
+        return False  # "not just tea" says the opposite of "not tea"
+    if (lower in DEGREES and not following) or (
+        begins_sentence(text, span[0]) and after in ".!?…\n"
+    ):
+        return False
+    if following in ("as", "than", "if", "though", "like"):
+        return False
     if previous in DETERMINERS:
-        return lower in ADJECTIVES
+        return lower in ADJECTIVES and bool(following) and following not in FUNCTION_WORDS
+    if previous in DEGREES and lower not in DEGREES:
+        return False
+    if lower == "too":
+        return not following  # else it is too much of something
     if lower in DROPPABLE:
         return True
     is_adverb = _is_adverb(lower) and lower not in SYNONYMS and lower not in WEIGHTY_ADVERBS
     is_capital = word[:1].isupper() and not text.isupper()
-    return (
-        is_adverb
-        and previous not in DEGREES
-        and (not is_capital or (after == "," and _begins_sentence(text, span[0])))
-    )
+    return is_adverb and (not is_capital or (after == "," and begins_sentence(text, span[0])))
 
 
 def _is_adverb(lower: str) -> bool:
     return lower.endswith("ly") and lower not in KEPT_LY
 
 
-def _begins_sentence(text: str, start: int) -> bool:
-    before = ("\n" if start <= 40 else "x") + text[max(0, start - 40) : start]
-    return _SENTENCE_START.search(before) is not None
-
-
-def _neutral(word: str, previous: str, following: str) -> tuple[str, ...]:
-    """Nouns that say little, or a verb that does, by what stands before; nothing takes an adverb's place."""
-    if _is_adverb(word.lower()):
-        return ()
-    is_name = word[:1].isupper() and not word.isupper()
-    if word.lower() in MONTHS and previous in PREPOSITIONS:
+def _neutral(text: str, span: Span) -> tuple[str, ...]:
+    """A noun that says little in place of a noun, or a pronoun for one without an article."""
+    word = text[slice(*span)]
+    lower, (previous, _) = word.lower(), neighbours(text, span)
+    if lower in MONTHS and previous in PREPOSITIONS:
         return ("that month",)
-    if word.lower() in DAYS and previous in PREPOSITIONS:
+    if lower in DAYS and previous in PREPOSITIONS:
         return ("that day",)
-    if is_name and previous in ("in", "at", "from", "near", "to"):
-        return "the area", "the place"
-    if previous in VERB_BEFORE and following:
-        return "handle", "do"
-    plural = word.lower().endswith("s") and not word.lower().endswith("ss")
-    if previous in DETERMINERS or (previous and previous not in FUNCTION_WORDS | PREPOSITIONS):
+    if is_name(text, span):
+        return ("the area", "the place") if _is_destination(text, span) else ()
+    is_acronym = word.isupper() and len(word) > 1 and not text.isupper()
+    if is_acronym or not re.fullmatch(r"[^\W\d_]+", word):
+        return ()
+    plural = (lower.endswith("s") and not lower.endswith("ss")) or lower in PLURALS
+    place = stands_for_noun(text, span)
+    if place == "head":
         return ("things", "matters") if plural else ("thing", "matter")
-    return ("these things", "such matters") if plural else ("this", "that one")
+    if place == "whole":
+        return ("these things", "such matters") if plural else ("this", "that")
+    return ()
 
 
-def _synonyms(word: str, previous: str) -> Iterator[str]:
-    """Synonyms in the word's own form and case, by the word before it as those of a noun or a verb."""
-    tables = [SYNONYMS]
-    if previous in DETERMINERS or previous in PREPOSITIONS - {"to"}:
-        tables = [NOUN_SYNONYMS, SYNONYMS]
-    elif previous in VERB_BEFORE:
-        tables = [VERB_SYNONYMS, SYNONYMS]
+def _is_destination(text: str, span: Span) -> bool:
+    """Whether a name of one word is that of a place, by the words before it."""
+    before, after = text[max(0, span[0] - 40) : span[0]], text[span[1] : span[1] + 3]
+    if re.match(r" [A-Z]|['’]", after):
+        return False
+    words = WORD.findall(before.lower())
+    return words[-1:] in (["in"], ["at"], ["near"]) or (
+        words[-1:] in (["to"], ["from"]) and not MOTIONS.isdisjoint(words)
+    )
+
+
+def _synonyms(text: str, span: Span) -> Iterator[str]:
+    """Synonyms in the word's own form and case, of its part of speech where it has several."""
+    word = text[slice(*span)]
     lower = word.lower().replace("’", "'")
-    for base, ending in [(lower, ""), *_stems(lower)]:
-        table = next((table for table in tables if base in table), None)
-        if table is not None:
-            yield from (_cased_like(_inflected(each, ending), word) for each in table[base])
-            return
-
-
-def _stems(word: str) -> Iterator[tuple[str, str]]:
-    for ending in _ENDINGS:
-        if not word.endswith(ending) or len(word) < len(ending) + 3:
+    part = part_of_speech(text, span)
+    for base, ending in [(lower, ""), *stems(lower)]:
+        tables = [table[base] for table in (NOUN_SYNONYMS, VERB_SYNONYMS) if base in table]
+        general = SYNONYMS.get(base, ())
+        if not tables and not general:
             continue
-        stem = word[: -len(ending)]
-        if ending in ("ies", "ied"):
-            yield stem + "y", {"ies": "s", "ied": "ed"}[ending]
-        elif ending in ("ing", "ed"):
-            yield stem, ending
-            yield stem + "e", ending
-            if stem[-1:] == stem[-2:-1]:
-                yield stem[:-1], ending
-        elif ending != "ly" or word not in KEPT_LY | WEIGHTY_ADVERBS:  # "hardly": not of "hard"
-            yield stem, {"es": "s", "d": "ed"}.get(ending, ending)
+        if part == "noun" and ending not in ("ing", "ed"):
+            choices: Sequence[str] = NOUN_SYNONYMS.get(base, general)
+        elif part == "verb" or ending in ("ing", "ed"):
+            choices = () if part == "noun" else VERB_SYNONYMS.get(base, general)
+        elif tables and not (part == "modifier" and is_adjective(base)):
+            choices = [each for each in general if all(each in table for table in tables)]
+        else:
+            choices = general
+        forms = (inflected(choice, ending) for choice in choices)
+        yield from (cased_like(form, word) for form in forms if form)
+        return
 
 
-def _inflected(word: str, ending: str) -> str:
-    """A regular form of a synonym; of several words the first is inflected, the last where it is a noun's."""
-    if not ending:
-        return word
-    first, _, rest = word.partition(" ")
-    if ending == "s":
-        formed = (
-            first[:-1] + "ies"
-            if re.search(r"[^aeiou]y$", first)
-            else first + ("es" if re.search(r"(?:s|x|z|ch|sh)$", first) else "s")
-        )
-    elif ending == "ly":
-        formed = first + "ly"
-    else:
-        formed = (first[:-1] if first.endswith("e") else first) + ending
-        if ending == "ed" and re.search(r"[^aeiou]y$", first):
-            formed = first[:-1] + "ied"
-    return f"{formed} {rest}".rstrip()
-
-
-def _cased_like(word: str, model: str) -> str:
-    if model.isupper() and len(model) > 1:
-        return word.upper()
-    return word[:1].upper() + word[1:] if model[:1].isupper() else word
-
-
-def _substitution(text: str, span: Span, choice: str) -> tuple[int, int, str]:
+def _substitution(text: str, span: Span, choice: str) -> Change:
     """What to put where for a choice: with the right article, without a double space, with a capital at the start."""
     start, stop = span
     if not choice:
-        is_first = text[start].isupper() and _begins_sentence(text, start)
+        is_first = text[start].isupper() and begins_sentence(text, start)
         if text[stop : stop + 1] == " " or (text[stop : stop + 2] == ", " and is_first):
             stop += 1 + (text[stop] == ",")
             if is_first and text[stop : stop + 1].islower():
                 choice, stop = text[stop].upper(), stop + 1
         elif text[:start].endswith(" "):
             start -= 1
-    article = re.search(r"\b(an?) \Z", text[max(0, start - 4) : start], re.IGNORECASE)
-    following = choice + text[stop : stop + 3]
-    if article and following[:1].isalpha():
-        right = "an" if _VOWEL.match(following) else "a"
-        if right != article.group(1).lower():
-            start -= len(article.group(1)) + 1
-            choice = f"{_cased_like(right, article.group(1))} {choice}"
-    return start, stop, choice
+    return with_article(text, (start, stop, choice))
 
 
-def _substituted(text: str, changes: Sequence[tuple[int, int, str]]) -> str:
+def _substituted(text: str, changes: Sequence[Change]) -> str:
     pieces, end = [], 0
     for start, stop, new in changes:
         pieces += [text[end : max(start, end)], new]

@@ -1,0 +1,317 @@
+r"""Rules for conjunctions, prepositions, quantifiers and set phrases, as `spar.rewrite.function_words` reads them.
+
+    as
+        such as => like
+
+A set phrase with `!` is one in which a word means something else than by itself: "in order to", "last year".
+"""
+
+from __future__ import annotations
+
+PHRASE_RULES = r"""
+and
+    ^and (\w+) => \1
+    , and (<subject>|this|that|these)\b => ; \1
+    (\w+) and \1 => !
+    (?<=\w)(,?) and(?= \w) => \1 &
+or
+    whether or not => whether
+    more or less => roughly
+but
+    not only .{1,30}, but also => !
+    but (?:also|rather|instead|not) => !
+    (?:nothing|anything|all|none|everyone|everything|no one) but => !
+    ^but(?= \w) => yet
+    (?<=\w)(,?) but(?= \w) => \1 yet
+because
+    because of => owing to || due to
+    because => since || as
+if
+    (as|even) if(?= \w) => \1 though
+    what if => !
+    if (?:only|any|so|not)\b => !
+    if (possible|necessary|needed) => where \1
+    (know|see|ask|asked|wonder|wondered|check|decide|determine|sure|tell|unsure|test|verify|out) if => \1 whether
+    if \w+(?: \w+)? (?:were|had|would|could)\b => !
+    if(?= \w) => when
+when
+    when(?= \w+ing\b) => while
+    when(?= <subject> (?:am|is|are|was|were)\b) => while
+so
+    so that => in order that
+    so far => until now
+    and so on => etc.
+    (?:do|think|hope|or|if|even|ever|is|did|does|and) so => !
+    so as to => in order to
+    so (?:much|many|few|little)\b => !
+    ^so,? (\w+) => \1
+    , so(?= (?:<subject>|this|these|the|my|your|his|her|our|their|a)\b) => ; thus
+    so (?:<adjective>|\w+) that\b => !
+    (is|are|was|were|am|be|been|feel|feels|felt|'s|'re|'m) so(?= (?!<subject>\b|<det>\b)\w) => \1 very
+as
+    , as well as => , and
+    as well as => and
+    as well<end> => too
+    such as(?= \w) => like
+    as to => about
+than
+    (?:no|not) (?:more|less) than => !
+    more than(?= (?:<number>)\b) => over
+    less than(?= (?:<number>)\b) => under
+of
+    because of => owing to || due to
+    instead of => rather than
+    (\d[\d.]*) out of (\d+) => \1/\2
+    (came|come|made|taken|took|walk|walked) out of(?= (?:the|a|an|my|your|his|her|this|that)\b) => \1 from
+    of course => naturally
+    full of => filled with
+    (?<!not )all of (the|my|your|our|their|his|her|these|those|this|that)\b => all \1
+    half of (the|my|your|our|their|his|her|these|those)\b => half \1
+    (inside|outside|off) of (the|a|an|my|your|his|her|our|their)\b => \1 \2
+    made of => made from
+    a number of => several
+    a couple of => a few
+    (think|thinks|thought|thinking|dream|dreamed|heard|hear|speak|speaking|talk) of => \1 about
+    one of the (most|best|largest|oldest) => among the \1
+    north|south|east|west of => !
+    in front of => before
+    in spite of => despite
+    a lot of people => many people
+    lots of => many
+    on top of => atop
+to
+    (have|need|needs|has) to(?= \w) => must
+    ought to => should
+    due to => because of
+    close to => near
+    next to => beside
+    in addition to => besides
+    prior to => before
+    thanks to => because of
+    similar to => like
+    compared to => compared with
+    (help|helps|helped) to(?= \w) => \1
+    in order to(?= \w) => !
+    (\d+) to (\d+) => \1–\2
+in
+    in (?:order|case|front|terms|spite|addition to|charge|love|need|mind|touch|which|that)\b => !
+    in fact => actually
+    in general => generally
+    in addition => additionally
+    in particular => particularly
+    in conclusion => to conclude
+    in short => briefly
+    in summary => to sum up
+    (?:interested|involved|engaged|believe|believes|believed|result|results|succeed|participate|specialize|invest|invested|interest|live|come|fill|step|dressed|join|joins|add|whisk|fold|mix|stir|sift|rub|put|bring|give|take|turn|check|log|sign|plug) in => !
+    in the (past|morning|afternoon|evening|middle|future)\b => !
+    in \w+ (?:case|opinion|view|life|mind|time|way|sense|own|turn|cases|ways)\b => !
+    in(?= (?:the|a|an|this|that|every|each|my|your|our|their|its)\b (?!same\b|way\b|end\b|world\b|first\b|morning\b|afternoon\b|evening\b|sun\b|middle\b|other\b|following\b|past\b|future\b)) => within
+    in(?= (?:january|february|march|april|may|june|july|august|september|october|november|december|\d{4})\b) => during
+on
+    (?:turn|turned|put|go|goes|went|come|carry|keep|kept|try|move|hold|get|later|early|and so|from|switch|so) on => !
+    on(?= (?:monday|tuesday|wednesday|thursday|friday|saturday|sunday)\b) => !
+    on (?:the (?:other|one|contrary|whole|way|go|internet|web|phone|spot|market|rise|basis|side|top|left|right)|\w+ own)\b => !
+    \d%? on => !
+    on(?= (?:the|a|an|this|that|every|each|my|your|our|their|its)\b) => upon
+at
+    at first => initially
+    at last => finally
+    at once => immediately
+    at least(?= <number>) => no fewer than
+for
+    for example => e.g.
+    for instance => e.g.
+by
+    by(?= (?!morning\b|evening\b|spring\b)\w{2,}ing\b) => through
+about
+    about(?= <number>\b) => around
+    (?:what|how|is|are|was|were|bring|brings|come) about => !
+    about to => !
+    about(?= (?:the same|half|halfway|as)\b) => roughly
+    about(?= (?:<det>|\w+s|it|them|him|her|us|me|you)\b) => regarding
+over
+    over(?= (?:[$€£]?\d|<number>\b)) => more than
+after
+    after(?= <subject>\b) => once
+    after(?= (?:the|a|an|\d+|\w{2,}ing)\b) => following
+before
+    before(?= (?:the|a|an|\w{2,}ing)\b) => prior to
+through
+    through(?= (?!morning\b|evening\b|spring\b)\w{2,}ing\b) => by
+without
+    without (?:a|an|any)(?= \w) => with no
+    without(?= (?:the|\w+ing|my|your|his|her|its|our|their|it|them)\b) => !
+    without(?= [a-z]) => with no
+upon
+    once upon => !
+    upon => on
+until
+    until => till
+since
+    since(?= (?:<subject>|the)\b) => because
+all
+    (all) of the (\w+s)\b => the \2
+    at all => !
+    not all => !
+    after all => in the end
+    all of us => each of us
+    all (?:things|sorts|kinds) => !
+    all (day|night|year|week|morning|afternoon|evening) => the whole \1
+    all (the|my|your|our|their|his|her|these|those) (\w+s)\b => \1 \2
+    all(?= [a-z]\w+s\b) => the
+some
+    some of => !
+    some(?= [a-z]\w+[b-rtv-z]s\b) => a few
+every
+    every(?= (?!day\b|time\b|now\b|other\b|bit\b|single\b)[a-z]) => each
+each
+    each(?= (?!other\b|of\b|one\b|day\b|time\b)[a-z]) => every
+both
+    both (\w+) and (\w+)\b => \1 and \2
+many
+    (?:how|so|as|too|a|very|not|great|good) many => !
+    many of => a lot of
+    many(?= [a-z]) => numerous || lots of || countless
+several
+    several of => some of
+    several(?= [a-z]) => various || a few
+much
+    (?:so|too|how|very|as|not) much => !
+    much(?= (?:better|worse|\w{3,}er|more|less)\b) => far
+    much of => a lot of
+few
+    a few => some
+    a few => several
+more
+    more than(?= <number>\b) => over
+    more or less => roughly
+    no more than => at most
+most
+    most people => nearly all people
+    the most(?= <adjective>\b) => the very
+other
+    each other => one another
+    (?:the|every|any|no|an|on) other => !
+    other than => apart from
+    other(?= [a-z]\w+[b-rtv-z]s\b) => different
+such
+    such as(?= \w) => like
+own
+    (my|your|his|her|its|our|their) own(?= [a-z]) => \1
+one
+    no one => nobody
+    one of => !
+    one (?:another|more|day|thing|who|that|which)\b => !
+    (with|in|for|at|on|only|just|by|from|and|have|has|had|use|add|make|take|is|was|of) one(?= [a-z]\w+) => \1 single
+two
+    two(?= [a-z]) => 2
+three
+    three(?= [a-z]) => 3
+four
+    four(?= [a-z]) => 4
+five
+    five(?= [a-z]) => 5
+then
+    (more|back|until|since|by|than|only|just) then => !
+    ^then,? (\w+) => after that \1
+    (?:if|when) .{1,40}, then (\w+) => !
+    and then(?= \w) => and afterwards
+now
+    now that => since
+    by now => !
+    (?:right|until|from|till) now => !
+    now => currently
+ever
+    (?:hardly|than|for|if|happily) ever => !
+    ever (?:since|after|so)\b => !
+    (\w+) ever(?= \w) => \1
+too
+    too (?:much|many|few|little)\b => !
+    too(?= (?:<adjective>|\w+ly)\b) => overly
+    (\w+) too<end> => \1 as well || \1
+    , too<end> => as well
+yet
+    as yet => so far
+    (?:not|\w+n't) yet => !
+    ^yet => but
+    , yet(?= \w) => , but
+though
+    (?:even|as) though => !
+    ^though => although
+    , though(?= \w) => , although
+although
+    although => though || even though
+while
+    (?:a|the|once|worth|long|short) while => !
+    while(?= (?:<subject>|the|my|your|our|their|some|others?)\b) => as || whereas
+like
+    (look|looks|looked|feel|feels|felt|sound|sounds|seem|seems|taste|tastes|smell|smells|just|is|are|was|were|be) like => !
+    (would|'d) like to => \1 love to
+    like to => love to
+    (i|you|we|they|would|don't|to|people|not|really) like(?= (?!<end>)\w) => \1 enjoy
+    (he|she|it|who) likes(?= \w) => \1 enjoys
+    (\w+s),? like(?= [a-z]) => \1 such as
+very
+    the very => !
+    very(?= (?!much\b|well\b|few\b|little\b|same\b|first\b|last\b)\w) => highly || extremely
+well
+    as well as => and
+    as well<end> => too
+    (?:very|so|may|might|just|how|pretty|quite|the|a|oil|all|be|is|am|are|was|get|feel|do|doing|it|too|not) well => !
+    ^well, (\w+) => \1
+    (\w+) well<end> => \1 nicely
+rather
+    rather than(?= (?:<det>|\w+ing)\b) => instead of
+    (?:rather than|would rather|'d rather|or rather|but rather) => !
+    rather(?= <adjective>\b) => fairly || quite
+order
+    in order to(?= \w) => to
+    in order that => so that
+    out of order => !
+time
+    at the same time => simultaneously
+    (?:for the first|in|on|at a|same|all the|first|last|this|next|every|each|one|any|some|long|of the) time => !
+first
+    at first => initially
+    ^first, (\w+) => to begin, \1
+    first(?= (?:name|lady|person|class|aid|hand|come|of)\b) => !
+    (?<=the )first => initial || earliest
+last
+    at last => finally
+    last (week|year|month|night|summer|winter|spring|century|time|name)\b => the previous \1
+    (?:will|would|can|could|to|they|may|you|should) last => !
+    (?<=the )last(?= [a-z]) => final
+day
+    every day => daily
+    one day => once
+    (?:all|each|some|to this|other|per|a|of the|birth|all) day => !
+long
+    as long as => provided
+    (?:no|how|so|not|for|before|too) long => !
+    long (?:ago|for|before|after|enough)\b => !
+right
+    right now => now
+    right away => at once
+    (?:all|on the|to the|the|a|have the|human|turn|your|my|its) right => !
+high
+    high (?:school|tech|sea|seas|level|quality|end|time|speed|street)\b => !
+course
+    of course => naturally
+think
+    think of => imagine
+    think about => consider
+    think(?! (?:that|it|this|i|you|we|he|she|they|the)\b) => !
+work
+    work (?:with|for|in|at|on|as)\b => !
+    (?:at|to|doesn't|don't|not|must|will) work => !
+working
+    working (?:with|for|in|at|on|as)\b => !
+used
+    used to => !
+still
+    (?:stand|stands|stood|sit|sat|stay|stayed|keep|hold|lie|lay) still => !
+way
+    by the way => incidentally
+    (?:all the|on the|in the|in any|in a|no|half|the other|the same|under|give|gave|make|long|your|my|his|her|their) way => !
+"""
+"""Of words that join others, and of words in set phrases."""
