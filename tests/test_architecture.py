@@ -163,6 +163,7 @@ def offenders(pattern: str, forbidden: tuple[str, ...], allowed: tuple[str, ...]
                     "spar.own_verifiers",
                     "spar.ifeval_verifiers",
                     "spar.instruction_checks",
+                    "spar.keyword_observations",
                     "spar.rewrite",
                     "spar.repetition",
                 )

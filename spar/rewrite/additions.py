@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from spar.keyword_observations import plain_text
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
 from spar.rewrite.guards import addresses, overlaps
 from spar.rewrite.layout import lines, newline, outside_code
@@ -36,6 +37,8 @@ _TAG = re.compile(
     r"|tr|td|th|ul|ol|li|dl|dt|dd|del|ins|kbd|mark|details|summary|blockquote)\s*>",
     re.IGNORECASE,
 )
+_OF_SEVERAL = re.compile(r"(?<!\\)[|\[()]|\\[a-zA-Z]|\w\?\w|\.[*+]")
+"""What stands for several texts, where "+" in "C++" and "?" in "What?" may be meant as they are."""
 _DETAILS = (
     (
         "date",
@@ -58,12 +61,13 @@ _DETAILS = (
 
 def keywords(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
     """Add a sentence with the keywords that are missing."""
-    missing = [
+    patterns = [
         str(word) for word in arguments["keywords"] if not re.search(str(word), text, re.IGNORECASE)
     ]
-    if len(missing) > MOST_MENTIONS:
-        raise CannotFix(f"{len(missing)} keywords are missing")
-    joined = _joined([f'"{word}"' if " " in word else word for word in missing])
+    if len(patterns) > MOST_MENTIONS:
+        raise CannotFix(f"{len(patterns)} keywords are missing")
+    missing = [_written(pattern) for pattern in patterns]
+    joined = _joined([_quoted(word) for word in missing])
     summary = f"added a sentence with {joined}"
     templates = [*(MENTIONS if len(missing) == 1 else MENTIONS_OF_SEVERAL)]
     context.rng.shuffle(templates)
@@ -74,16 +78,17 @@ def keywords(text: str, arguments: Arguments, context: Context) -> Iterator[Edit
 
 def keyword_more_often(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
     """Add sentences with a keyword, two mentions in each where many are missing."""
-    word = str(arguments["keyword"])
-    missing = int(arguments["frequency"]) - len(re.findall(word, text, re.IGNORECASE))
+    pattern = str(arguments["keyword"]).strip()
+    missing = int(arguments["frequency"]) - len(re.findall(pattern, text, re.IGNORECASE))
     if missing > MOST_MENTIONS:
-        raise CannotFix(f"{missing} more mentions of {word!r} would be needed")
+        raise CannotFix(f"{missing} more mentions of {pattern!r} would be needed")
+    word = _written(pattern)
     singles, pairs = [*MENTIONS], [*REPEATS]
     for _ in range(2):
         context.rng.shuffle(singles)
         context.rng.shuffle(pairs)
         chosen = [pairs[i % len(pairs)] for i in range(missing // 2)]
-        added = " ".join([*chosen, *singles[: missing % 2]]).format(word)
+        added = " ".join([*chosen, *singles[: missing % 2]]).format(_quoted(word))
         number = len(chosen) + missing % 2
         what = "a sentence" if number == 1 else f"{number} short sentences"
         for changed in _with_sentence(text, added, context):
@@ -185,6 +190,40 @@ def _is_link(text: str, span: tuple[int, int]) -> bool:
     return (
         "@" not in text[slice(*span)] or ":" in text[slice(*span)] or text[: span[0]].endswith("](")
     )
+
+
+def _written(keyword: str) -> str:
+    """The word that a keyword's pattern matches: "C++" for both `C\\+\\+` and `C++`, "colour" for `colou?r`.
+
+    Raises
+    ------
+    CannotFix
+        It is a pattern of other things than a word.
+    """
+    plain = plain_text(keyword)
+    if plain is not None:
+        return plain
+    unescaped = re.sub(r"\\(\W)", r"\1", keyword)
+    texts = [_first_match(keyword)] if _OF_SEVERAL.search(keyword) else [unescaped]
+    for text in [*texts, _first_match(keyword), unescaped]:
+        if text.strip() and re.search(keyword, text, re.IGNORECASE):
+            return text
+    raise CannotFix(f"{keyword!r} is a pattern, and no word that it matches is known")
+
+
+def _first_match(pattern: str) -> str:
+    """What is left of a pattern without its marks: the first of several alternatives, a set's first letter."""
+    text = re.sub(r"\\[bBAZ]|(?<!\\)[\^$]", "", pattern)
+    text = re.sub(r"(?<!\\)\[([^\]^])[^\]]*\]", r"\1", text)
+    text = re.sub(r"(?<!\\)\((?:\?:)?([^()|?]*)(?:\|[^()]*)?\)", r"\1", text).partition("|")[0]
+    text = re.sub(r"(?:(?<!\\)\.|\\s)[*+]?", " ", text)
+    text = re.sub(r"(?<!\\)(?:[*+?]|\{[\d,]*\})", "", text)
+    return re.sub(r"\\(\W)", r"\1", text)
+
+
+def _quoted(word: str) -> str:
+    """A word as it stands in a sentence: in quotation marks where it has a space or a stop of its own."""
+    return f'"{word}"' if " " in word or word[-1:] in ".!?:;," else word
 
 
 def _joined(words: Sequence[str]) -> str:
