@@ -49,7 +49,7 @@ _SAME_PARTICIPLE = frozenset(
     "bring build buy cut feel find get hold let make spend think understand".split()
 )
 _DOUBLED = frozenset(
-    "begin cut drag drop get grab plan pat put run set sham ship spin stop".split()
+    "begin cut drag drop get grab pat pen plan put run set sham ship spin stop".split()
 )
 """Verbs that double their last letter before "-ing" and "-ed"."""
 _PARTICLES = frozenset("away down for food gratitude off on out over short to up".split())

@@ -13,8 +13,8 @@ from spar.own_verifiers import count_sentences
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
 from spar.rewrite.guards import unclosed
 from spar.rewrite.layout import Span, lines, outside_code, sentences, without_sentences
+from spar.rewrite.substitutes import can_be_dropped
 from spar.rewrite.vocabulary import FUNCTION_WORDS
-from spar.rewrite.wording import can_be_dropped
 
 _JOINTS = re.compile(
     r";(?=[ ]\w)|[ ](?:-|–|—)(?=[ ](?:i|we|you|he|she|it|they|this|that|there)\b)"

@@ -24,16 +24,16 @@ _SENTENCE_START = re.compile(
     r"(?:[.!?…][\"'”’)*_]*\s+|\n)[ \t]*(?:(?:[*+•>-]|#+|\d{1,3}[.)])[ \t]+)*[\"'“‘(*_]*\Z"
 )
 _PASTS = """
-    ate became began bought brought built came caught chose cut did drank drove fell felt fought found flew gave got grew had heard
-    held hit kept knew led left lost made meant met paid put ran rang read rode rose said sang sat saw sent set slept sold
-    spent spoke stood swam taught thought threw told took understood was went were woke won wore wrote
+    ate became began bought brought built came caught chose did drank drove fell fought found flew gave got grew had heard
+    held kept knew led lost made meant met paid ran rang rode said sang sat sent slept sold
+    spent spoke stood swam taught threw told took understood was went were woke won wore wrote
 """.split()
 _TRANSITIVE_PASTS = frozenset(_PASTS) - frozenset(
     "became came fell felt flew grew left rang rose sat slept stood was went were woke".split()
 )
 _ADVERBS = frozenset(
     "abroad ago ahead alone apart around aside away back deep early east fast forever forward hard home indoors inside late long "
-    "north outdoors outside overseas south today tomorrow tonight twice upstairs west yesterday".split()
+    "north outdoors outside overseas south today tomorrow tonight twice underneath upstairs west yesterday".split()
 )
 """Words without "-ly" that may be adverbs."""
 _PARTICIPLES = """
@@ -46,10 +46,10 @@ PARTICIPLE = (
 )
 """A pattern of participles, with an adverb before them."""
 _COMMON_ADJECTIVES = """
-    able afraid aware black blue bright brown busy careful cheap clean clear cold common complex cool cute dark deep delicious
-    direct dry easy empty evil expensive famous famous far full glad gold gray green grey healthy heavy hot huge human local loud
-    low mad modern natural necessary orange pink plain poor proud purple quiet ready red rough safe serious sharp sick
-    silver similar soft solid sour spicy strange sweet tall thick thin tiny warm weak wet white wide wild wise wrong yellow
+    able afraid average aware black blue bright brown busy careful cheap clean clear cold common complex cool cute dark deep delicious
+    direct dry easy empty evil expensive famous famous far full glad gold gray green grey healthy heavy hot huge human local latest loud
+    low mad modern natural necessary next orange pink plain poor previous proud purple quiet ready red rough safe same second serious sharp sick
+    silver similar soft solid sour spicy strange sweet tall thick thin third tiny warm weak wet white wide wild wise wrong yellow
 """.split()
 _ADJECTIVES = ADJECTIVES - {"another", "own"} | frozenset(_COMMON_ADJECTIVES)
 ADJECTIVE = rf"(?:{'|'.join(sorted(_ADJECTIVES))}|\w{{3,}}(?:able|ible|ful|less|ous|ive|ical|ish))"
@@ -86,7 +86,9 @@ def is_name(text: str, span: Span) -> bool:
         return not word.isalpha() or _has_no_vowel_syllable(word)
     following = re.match(r"[ ][A-Z][a-z]", text[span[1] : span[1] + 3])
     if begins_sentence(text, span[0]):
-        return bool(following) and word.lower() not in FUNCTION_WORDS and not _is_title(text, span)
+        if word.lower() in FUNCTION_WORDS or _is_title(text, span):
+            return False
+        return bool(following) or re.search(rf"[a-z,;] {re.escape(word)}\b", text) is not None
     return not _is_title(text, span)
 
 
@@ -125,7 +127,7 @@ def part_of_speech(text: str, span: Span) -> Literal["noun", "verb", "modifier"]
     word = text[slice(*span)].lower()
     before, after = _around(text, span)
     previous, following = next(reversed(before), ""), next(iter(after), "")
-    if previous in VERB_BEFORE or (previous in _THIRD_PERSON and word.endswith("s")):
+    if previous in VERB_BEFORE or (previous in _THIRD_PERSON and re.search(r"[^s]s$", word)):
         return "verb"
     if _follows_article(before) or (previous in PREPOSITIONS and previous not in ("to", "like")):
         return "noun" if _ends_noun(following) and not is_adjective(word) else "modifier"
@@ -153,22 +155,29 @@ def stands_for_noun(text: str, span: Span) -> Literal["whole", "head", None]:
     previous, following = next(reversed(before), ""), next(iter(after), "")
     if text[span[1] : span[1] + 1] in ("'", "’") or not _ends_noun(following):
         return None
+    if following in DETERMINERS | _OBJECTS | {"of"}:
+        return None
     if _follows_article(before):
         return "head"
+    if word.endswith("ed") or following in ("with", "to", "for"):
+        return None
     if previous in PREPOSITIONS - {"to", "like"} and before[-2:-1] not in (["kind"], ["sort"]):
         return "whole"
     if not previous and following in _AUXILIARIES and begins_sentence(text, span[0]):
-        return "whole"
-    is_transitive = previous in _TRANSITIVE_PASTS or re.fullmatch(r"\w{3,}(?:ed|ing)", previous)
-    return "whole" if is_transitive and not word.endswith("ed") else None
+        is_common = re.search(rf"(?<![\w]){re.escape(word)}(?!\w)", text)  # not only as a name
+        return "whole" if is_common else None
+    is_transitive = previous in _TRANSITIVE_PASTS or re.fullmatch(r"\w{3,}ing", previous)
+    return "whole" if is_transitive else None
 
 
 def _follows_article(before: list[str]) -> bool:
     """Whether an article or the like stands before, or before adjectives alone."""
-    for word in reversed(before):
+    for place, word in reversed([*enumerate(before)]):
+        if word == "that" and place:
+            return before[place - 1] in PREPOSITIONS  # else it may begin a clause
         if word in DETERMINERS:
             return True
-        if not is_adjective(word):
+        if not is_adjective(word) and not word.endswith("ed"):
             return False
     return False
 

@@ -1,4 +1,4 @@
-r"""Rules for conjunctions, prepositions, quantifiers and set phrases, as `spar.rewrite.function_words` reads them.
+r"""Rules for conjunctions, prepositions, adverbs and set phrases, as `spar.rewrite.function_words` reads them.
 
     as
         such as => like
@@ -149,68 +149,6 @@ until
     until => till
 since
     since(?= (?:<subject>|the)\b) => because
-all
-    (all) of the (\w+s)\b => the \2
-    at all => !
-    not all => !
-    after all => in the end
-    all of us => each of us
-    all (?:things|sorts|kinds) => !
-    all (day|night|year|week|morning|afternoon|evening) => the whole \1
-    all (the|my|your|our|their|his|her|these|those) (\w+s)\b => \1 \2
-    all(?= [a-z]\w+s\b) => the
-some
-    some of => !
-    some(?= [a-z]\w+[b-rtv-z]s\b) => a few
-every
-    every(?= (?!day\b|time\b|now\b|other\b|bit\b|single\b)[a-z]) => each
-each
-    each(?= (?!other\b|of\b|one\b|day\b|time\b)[a-z]) => every
-both
-    both (\w+) and (\w+)\b => \1 and \2
-many
-    (?:how|so|as|too|a|very|not|great|good) many => !
-    many of => a lot of
-    many(?= [a-z]) => numerous || lots of || countless
-several
-    several of => some of
-    several(?= [a-z]) => various || a few
-much
-    (?:so|too|how|very|as|not) much => !
-    much(?= (?:better|worse|\w{3,}er|more|less)\b) => far
-    much of => a lot of
-few
-    a few => some
-    a few => several
-more
-    more than(?= <number>\b) => over
-    more or less => roughly
-    no more than => at most
-most
-    most people => nearly all people
-    the most(?= <adjective>\b) => the very
-other
-    each other => one another
-    (?:the|every|any|no|an|on) other => !
-    other than => apart from
-    other(?= [a-z]\w+[b-rtv-z]s\b) => different
-such
-    such as(?= \w) => like
-own
-    (my|your|his|her|its|our|their) own(?= [a-z]) => \1
-one
-    no one => nobody
-    one of => !
-    one (?:another|more|day|thing|who|that|which)\b => !
-    (with|in|for|at|on|only|just|by|from|and|have|has|had|use|add|make|take|is|was|of) one(?= [a-z]\w+) => \1 single
-two
-    two(?= [a-z]) => 2
-three
-    three(?= [a-z]) => 3
-four
-    four(?= [a-z]) => 4
-five
-    five(?= [a-z]) => 5
 then
     (more|back|until|since|by|than|only|just) then => !
     ^then,? (\w+) => after that \1
@@ -274,7 +212,7 @@ time
 first
     at first => initially
     ^first, (\w+) => to begin, \1
-    first(?= (?:name|lady|person|class|aid|hand|come|of)\b) => !
+    first(?= (?:time|name|lady|person|class|aid|hand|come|of)\b) => !
     (?<=the )first => initial || earliest
 last
     at last => finally
@@ -313,5 +251,66 @@ still
 way
     by the way => incidentally
     (?:all the|on the|in the|in any|in a|no|half|the other|the same|under|give|gave|make|long|your|my|his|her|their) way => !
+fact
+    in fact => actually
+addition
+    in addition to => besides
+    in addition => moreover
+general
+    in general => generally
+conclusion
+    in conclusion => to conclude
+example
+    for example => for instance
+instance
+    for instance => for example
+behalf
+    on behalf of => for
+human
+    human(?= (?!is\b|was\b|can\b|has\b|who\b|and\b|or\b|will\b)\w) => !
+look
+    look (?:forward|up|after|for|into|out) => !
+    look at => see
+instead
+    instead of => rather than
+make
+    make sure => ensure
+    make (?:you|me|us|him|her|them|it|people|sense|use|fun|up|friends|progress|room|way|do)\b => !
+take
+    take (?:pride|care|place|part|time|turns|notice|note|off|over|on|up|out|away|it|me|you|us|them)\b => !
+    take advantage of => exploit
+    take a look at => look at
+future
+    (?:the|a|in|of|our|your|my|their|his|her) future(?= [a-z]{5,}) => !
+thank
+    thank you (?:so|very) much => many thanks
+    thank you => thanks
+    thank(?= (?:him|her|them|us|me|the|my|our|their|everyone|all)\b) => express gratitude to
+thanks
+    thanks to => because of
+    thanks(?= for\b) => thank you
+    ^thanks => thank you
+ask
+    ask for => request
+    ask(?= (?:how|what|why|where|when|who|whether|if)\b) => inquire
+asked
+    asked for => requested
+come
+    come (?:in|on|up|from|true|with|to|out|back|of|across|into|down|over)\b => !
+know
+    let (me|you|us|them|him|her|people) know => tell \1
+best
+    (?:my|your|his|her|our|their|its|at|do) best => !
+world
+    in the world => on earth
+    around the world => across the globe
+summer
+    (in|during|like|until|of|for|by) summer<end> => \1 the warm season
+    (?:in|during|like|until|of|for|by|like) summer => !
+winter
+    (in|during|like|until|of|for|by) winter<end> => \1 the cold season
+    (?:in|during|like|until|of|for|by|like) winter => !
+breakfast
+    (after|before|for|at|during) breakfast => \1 the morning meal
 """
 """Of words that join others, and of words in set phrases."""

@@ -1,4 +1,4 @@
-r"""Rules for auxiliaries, "not", pronouns and determiners, as `spar.rewrite.function_words` reads them.
+r"""Rules for auxiliaries, "not", pronouns, determiners and quantifiers, as `spar.rewrite.function_words` reads them.
 
     is
         is not => isn't
@@ -191,5 +191,67 @@ which
 i
     i (?:think|believe|guess|feel|suppose)(?: that)? (i)\b => !
     ^i (?:think|believe|guess|feel|suppose)(?: that)? (it|he|she|we|they|you|this|there|the|my|your)\b => \1
+all
+    (all) of the (\w+s)\b => the \2
+    at all => !
+    not all => !
+    after all => in the end
+    all of us => each of us
+    all (?:things|sorts|kinds) => !
+    all (day|night|year|week|morning|afternoon|evening) => the whole \1
+    all (the|my|your|our|their|his|her|these|those) (\w+s)\b => \1 \2
+    all(?= [a-z]\w+s\b) => the
+some
+    some of => !
+    some(?= [a-z]\w+[b-rtv-z]s\b) => a few
+every
+    every(?= (?!day\b|time\b|now\b|other\b|bit\b|single\b)[a-z]) => each
+each
+    each(?= (?!other\b|of\b|one\b|day\b|time\b)[a-z]) => every
+both
+    both (\w+) and (\w+)\b => \1 and \2
+many
+    (?:how|so|as|too|a|very|not|great|good) many => !
+    many of => a lot of
+    many(?= [a-z]) => numerous || lots of || countless
+several
+    several of => some of
+    several(?= [a-z]) => various || a few
+much
+    (?:so|too|how|very|as|not) much => !
+    much(?= (?:better|worse|\w{3,}er|more|less)\b) => far
+    much of => a lot of
+few
+    a few => some
+    a few => several
+more
+    more than(?= <number>\b) => over
+    more or less => roughly
+    no more than => at most
+most
+    most people => nearly all people
+    the most(?= <adjective>\b) => the very
+other
+    each other => one another
+    (?:the|every|any|no|an|on) other => !
+    other than => apart from
+    other(?= [a-z]\w+[b-rtv-z]s\b) => different
+such
+    such as(?= \w) => like
+own
+    (my|your|his|her|its|our|their) own(?= [a-z]) => \1
+one
+    no one => nobody
+    one of => !
+    one (?:another|more|day|thing|who|that|which)\b => !
+    (with|in|for|at|on|only|just|by|from|and|have|has|had|use|add|make|take|is|was|of) one(?= [a-z]\w+) => \1 single
+two
+    two(?= [a-z]) => 2
+three
+    three(?= [a-z]) => 3
+four
+    four(?= [a-z]) => 4
+five
+    five(?= [a-z]) => 5
 """
-"""Of verb forms, pronouns and determiners."""
+"""Of verb forms, pronouns, determiners and quantifiers."""

@@ -77,6 +77,20 @@ MOTIONS = frozenset(
     "moving return returned road sail sailed train travel traveled travelled travels trip trips walk walked way went".split()
 )
 """Words that tell of a way, so that a name after "to" or "from" is a place's."""
+PEOPLE = frozenset(
+    """
+    actor artist author baker boss boy captain chef citizen coach colleague customer doctor driver employee employer engineer expert
+    farmer fisherman girl guest guy king lady lawyer leader manager musician neighbor nurse officer owner patient player poet
+    professor queen reader scientist singer soldier speaker student teenager traveler traveller tourist user viewer waiter worker
+    writer
+    """.split()
+)
+"""Nouns for people, who are no things."""
+UNITS = frozenset(
+    "century day days decade hour hours inch inches kilometre metre mile miles minute minutes month months ounce pair percent "
+    "piece pieces pound second seconds week weeks year years".split()
+)
+"""Nouns that measure, for which no other noun stands."""
 PLURALS = frozenset("children feet men mice people teeth women".split())
 """Plurals without an "s"."""
 
@@ -93,7 +107,7 @@ ADJECTIVES = frozenset(
 _SYNONYMS = """
     able: capable | according: true | act: deed | actually: really, in fact | again: once more | aim: goal
     allow: let | also: too, as well | always: at all times, constantly | amazing: remarkable, striking
-    another: one more, a further | answer: reply, response | approach: method, way | area: region | ask: request
+    another: one more, a further | answer: reply, response | approach: method, way | area: region | ask: question
     balance: equilibrium | bad: poor, harmful | bark: woof | basic: simple | basket: hamper | batted: hit | beautiful: lovely, pretty
     beauty: charm, grace | become: turn, grow | begin: start | best: finest | better: finer
     big: large, great | blizzard: snowstorm | bottle: flask | breakfast: morning meal | bridge: crossing | bring: carry
@@ -113,7 +127,7 @@ _SYNONYMS = """
     free: open, at liberty | freedom: liberty | fresh: new | friend: companion, pal | fuel: gas, petrol | fun: enjoyable | future: time ahead, tomorrow
     garden: yard | generally: mostly, in general | get: obtain, gain | give: offer, provide | go: move, head | goal: aim | good: fine, sound
     great: grand, splendid | group: set, team | grow: rise, expand | habit: routine, custom | happy: glad, joyful | hard: tough, difficult
-    harvest: crop | health: well-being | help: aid, assist | helpful: useful | high: tall
+    harvest: crop | health: well-being | help: aid, assist | helpful: useful | high: elevated
     holiday: vacation, break | home: house | honesty: candour | house: home | however: still, even so, yet | human: person | idea: thought, notion | impact: effect
     important: vital, weighty, key | improve: better, enhance | include: contain, cover | increase: rise, raise | instead: rather
     interesting: engaging, curious | invasion: attack | issue: matter, problem | job: post, work | journey: trip, voyage | just: simply, only | key: main, central
@@ -142,7 +156,7 @@ _SYNONYMS = """
     state: condition | station: stop, depot | stay: remain | step: stage, move | still: even now, yet | stop: halt, cease | story: tale, account | storytelling: narration
     stress: strain, pressure | strong: sturdy, powerful | study: research | success: triumph | suggest: propose | summer: warm season | supper: evening meal | supply: provide, stock
     support: back, help | surely: no doubt | swift: fast, quick | take: grab, carry | talk: speak | task: job, duty | tax: levy, duty | teacher: instructor, tutor | tell: inform
-    thank: express gratitude | thanks: gratitude, with gratitude | thing: item, matter | think: believe, feel | thought: idea | ticket: pass | time: period, moment
+    thing: item, matter | think: believe, feel | thought: idea | ticket: pass | time: period, moment
     tip: hint, pointer | today: this day, now | together: jointly, as one | tool: device | top: best | town: city | tradition: custom | traffic: road use
     travel: journey, go | true: real, right | truly: really | try: attempt | type: kind, sort | umbrella: parasol | underperform: fall short | unfortunately: sadly, alas | unique: distinctive, singular
     university: college, school | use: employ, apply | used: employed, applied | useful: helpful, handy | using: employing, with | usually: mostly, as a rule

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
 from spar.rewrite.function_words import Change, reformulations
-from spar.rewrite.inflection import cased_like, inflected, stems, with_article
+from spar.rewrite.inflection import cased_like, with_article
 from spar.rewrite.layout import (
     Span,
     finditer_outside_code,
@@ -20,33 +20,8 @@ from spar.rewrite.layout import (
     sentences,
     without_sentences,
 )
-from spar.rewrite.parts_of_speech import (
-    WORD,
-    begins_sentence,
-    is_adjective,
-    is_name,
-    is_part,
-    neighbours,
-    part_of_speech,
-    stands_for_noun,
-)
-from spar.rewrite.vocabulary import (
-    ADJECTIVES,
-    DAYS,
-    DEGREES,
-    DETERMINERS,
-    DROPPABLE,
-    FUNCTION_WORDS,
-    KEPT_LY,
-    MONTHS,
-    MOTIONS,
-    NOUN_SYNONYMS,
-    PLURALS,
-    PREPOSITIONS,
-    SYNONYMS,
-    VERB_SYNONYMS,
-    WEIGHTY_ADVERBS,
-)
+from spar.rewrite.parts_of_speech import WORD, begins_sentence, is_name, is_part
+from spar.rewrite.substitutes import can_be_dropped, neutral_nouns, synonyms
 
 MOST_REMOVED = 0.6
 """Share of a response's words that may be cut for the sake of a word or a letter."""
@@ -69,7 +44,7 @@ def forbidden_words(text: str, arguments: Arguments, context: Context) -> Iterat
 
 def keyword_less_often(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
     """Replace or remove a keyword where it comes up too often; which of its places is drawn."""
-    pattern = _pattern(str(arguments["keyword"]))
+    pattern = _pattern(str(arguments["keyword"]).strip())
     found = [match.span() for match in finditer_outside_code(pattern, text)]
     surplus = len(pattern.findall(text)) - int(arguments["frequency"]) + 1
     if not 0 < surplus <= len(found):
@@ -213,110 +188,19 @@ def _options(
     elif not is_proper:
         changes += [
             _substitution(text, span, context.cased(choice))
-            for choice in _synonyms(text, span)
+            for choice in synonyms(text, span)
             if not pattern.search(choice)
         ]
     if can_be_dropped(text, span):
         changes.append(_substitution(text, span, ""))
     context.rng.shuffle(changes)
     if neutral and rewordings is None:
-        for other in _neutral(text, span):
+        for other in neutral_nouns(text, span):
             is_cased = word.isupper() or begins_sentence(text, span[0])
             choice = context.cased(cased_like(other, word) if is_cased else other)
             if not pattern.search(choice):
                 changes.append(_substitution(text, span, choice))
     return changes
-
-
-def can_be_dropped(text: str, span: Span) -> bool:
-    """Whether its sentence stays one without the word: an adverb, or an adjective after an article; not a name."""
-    word, before, after = (
-        text[slice(*span)],
-        text[max(0, span[0] - 1) : span[0]],
-        text[span[1] : span[1] + 1],
-    )
-    if before.strip() or after.strip(" \t\r\n.,;:!?…"):
-        return False  # marks of emphasis, a bracket or a hyphen would be left alone
-    lower, (previous, following) = word.lower(), neighbours(text, span)
-    if previous in ("not", "never", "no", "would") or previous.endswith(("n't", "n’t")):
-        return False  # "not just tea" says the opposite of "not tea"
-    if (lower in DEGREES and not following) or (
-        begins_sentence(text, span[0]) and after in ".!?…\n"
-    ):
-        return False
-    if following in ("as", "than", "if", "though", "like"):
-        return False
-    if previous in DETERMINERS:
-        return lower in ADJECTIVES and bool(following) and following not in FUNCTION_WORDS
-    if previous in DEGREES and lower not in DEGREES:
-        return False
-    if lower == "too":
-        return not following  # else it is too much of something
-    if lower in DROPPABLE:
-        return True
-    is_adverb = _is_adverb(lower) and lower not in SYNONYMS and lower not in WEIGHTY_ADVERBS
-    is_capital = word[:1].isupper() and not text.isupper()
-    return is_adverb and (not is_capital or (after == "," and begins_sentence(text, span[0])))
-
-
-def _is_adverb(lower: str) -> bool:
-    return lower.endswith("ly") and lower not in KEPT_LY
-
-
-def _neutral(text: str, span: Span) -> tuple[str, ...]:
-    """A noun that says little in place of a noun, or a pronoun for one without an article."""
-    word = text[slice(*span)]
-    lower, (previous, _) = word.lower(), neighbours(text, span)
-    if lower in MONTHS and previous in PREPOSITIONS:
-        return ("that month",)
-    if lower in DAYS and previous in PREPOSITIONS:
-        return ("that day",)
-    if is_name(text, span):
-        return ("the area", "the place") if _is_destination(text, span) else ()
-    is_acronym = word.isupper() and len(word) > 1 and not text.isupper()
-    if is_acronym or not re.fullmatch(r"[^\W\d_]+", word):
-        return ()
-    plural = (lower.endswith("s") and not lower.endswith("ss")) or lower in PLURALS
-    place = stands_for_noun(text, span)
-    if place == "head":
-        return ("things", "matters") if plural else ("thing", "matter")
-    if place == "whole":
-        return ("these things", "such matters") if plural else ("this", "that")
-    return ()
-
-
-def _is_destination(text: str, span: Span) -> bool:
-    """Whether a name of one word is that of a place, by the words before it."""
-    before, after = text[max(0, span[0] - 40) : span[0]], text[span[1] : span[1] + 3]
-    if re.match(r" [A-Z]|['’]", after):
-        return False
-    words = WORD.findall(before.lower())
-    return words[-1:] in (["in"], ["at"], ["near"]) or (
-        words[-1:] in (["to"], ["from"]) and not MOTIONS.isdisjoint(words)
-    )
-
-
-def _synonyms(text: str, span: Span) -> Iterator[str]:
-    """Synonyms in the word's own form and case, of its part of speech where it has several."""
-    word = text[slice(*span)]
-    lower = word.lower().replace("’", "'")
-    part = part_of_speech(text, span)
-    for base, ending in [(lower, ""), *stems(lower)]:
-        tables = [table[base] for table in (NOUN_SYNONYMS, VERB_SYNONYMS) if base in table]
-        general = SYNONYMS.get(base, ())
-        if not tables and not general:
-            continue
-        if part == "noun" and ending not in ("ing", "ed"):
-            choices: Sequence[str] = NOUN_SYNONYMS.get(base, general)
-        elif part == "verb" or ending in ("ing", "ed"):
-            choices = () if part == "noun" else VERB_SYNONYMS.get(base, general)
-        elif tables and not (part == "modifier" and is_adjective(base)):
-            choices = [each for each in general if all(each in table for table in tables)]
-        else:
-            choices = general
-        forms = (inflected(choice, ending) for choice in choices)
-        yield from (cased_like(form, word) for form in forms if form)
-        return
 
 
 def _substitution(text: str, span: Span, choice: str) -> Change:
