@@ -79,7 +79,7 @@ def inflected(word: str, ending: str) -> str | None:
         return word
     words = word.split(" ")
     place = 0 if words[-1] in _PARTICLES or "of" in words or "next" in words else len(words) - 1
-    if len(words) > 1 and (ending == "ly" or (ending == "s" and words[-1].endswith("s"))):
+    if len(words) > 1 and (ending == "ly" or (ending == "s" and re.search(r"[^s]s$", word))):
         return None  # "seven days" has no plural
     if ending == "s":
         form: str | None = _with_s(words[place])

@@ -15,6 +15,8 @@ from spar.rewrite.vocabulary import (
     DETERMINERS,
     FUNCTION_WORDS,
     KEPT_LY,
+    NOUN_SYNONYMS,
+    PLURALS,
     PREPOSITIONS,
     VERB_BEFORE,
 )
@@ -24,12 +26,12 @@ _SENTENCE_START = re.compile(
     r"(?:[.!?…][\"'”’)*_]*\s+|\n)[ \t]*(?:(?:[*+•>-]|#+|\d{1,3}[.)])[ \t]+)*[\"'“‘(*_]*\Z"
 )
 _PASTS = """
-    ate became began bought brought built came caught chose did drank drove fell fought found flew gave got grew had heard
-    held kept knew led lost made meant met paid ran rang rode said sang sat sent slept sold
+    arose ate became began blew bought broke brought built came caught chose did drank drove fell fought found flew gave got grew had heard
+    held kept knew led lost made meant met paid ran rang rode said sang sat sent sank shone shook slept sold
     spent spoke stood swam taught threw told took understood was went were woke won wore wrote
 """.split()
 _TRANSITIVE_PASTS = frozenset(_PASTS) - frozenset(
-    "became came fell felt flew grew left rang rose sat slept stood was went were woke".split()
+    "became came did fell flew got grew had rang sat slept stood was went were woke".split()
 )
 _ADVERBS = frozenset(
     "abroad ago ahead alone apart around aside away back deep early east fast forever forward hard home indoors inside late long "
@@ -46,7 +48,7 @@ PARTICIPLE = (
 )
 """A pattern of participles, with an adverb before them."""
 _COMMON_ADJECTIVES = """
-    able afraid average aware black blue bright brown busy careful cheap clean clear cold common complex cool cute dark deep delicious
+    able afraid average aware black blue bright brown busy careful cheap clean clear cold common complex cool cute daily dark deep delicious
     direct dry easy empty evil expensive famous famous far full glad gold gray green grey healthy heavy hot huge human local latest loud
     low mad modern natural necessary next orange pink plain poor previous proud purple quiet ready red rough safe same second serious sharp sick
     silver similar soft solid sour spicy strange sweet tall thick thin third tiny warm weak wet white wide wild wise wrong yellow
@@ -57,6 +59,7 @@ ADJECTIVE = rf"(?:{'|'.join(sorted(_ADJECTIVES))}|\w{{3,}}(?:able|ible|ful|less|
 _ADJECTIVE = re.compile(ADJECTIVE, re.IGNORECASE)
 _OBJECTS = frozenset("me him them us it this that these those".split())
 _THIRD_PERSON = frozenset("he she it who that which".split())
+_PLURAL = re.compile(r"[^s]s$")
 _BREAK = re.compile(r"[.!?:;,()\n–—]")
 _AUXILIARIES = frozenset(
     "is are was were has have had can could will would should may might must do does did isn't aren't wasn't weren't".split()
@@ -130,14 +133,21 @@ def part_of_speech(text: str, span: Span) -> Literal["noun", "verb", "modifier"]
     if previous in VERB_BEFORE or (previous in _THIRD_PERSON and re.search(r"[^s]s$", word)):
         return "verb"
     if _follows_article(before) or (previous in PREPOSITIONS and previous not in ("to", "like")):
-        return "noun" if _ends_noun(following) and not is_adjective(word) else "modifier"
+        is_head = not is_adjective(word) or word in NOUN_SYNONYMS
+        return "noun" if _ends_noun(following) and is_head else "modifier"
     if following == "of" or (previous and is_adjective(previous) and _ends_noun(following)):
         return "noun"
-    if previous and following in DETERMINERS | _OBJECTS:
-        return "verb"
-    if re.search(r"[^s]s$", previous) and following and not _ends_noun(following):
-        return "verb"  # "cats love milk"
+    # "cats love milk" and "the cat loves milk", but "in daily use it"
+    if previous in PLURALS or bool(_PLURAL.search(previous)) is not bool(_PLURAL.search(word)):
+        is_object = following in DETERMINERS | _OBJECTS
+        if is_object or (following and not _ends_noun(following) and not _PLURAL.search(word)):
+            return "verb"
     return None
+
+
+def has_object(text: str, span: Span) -> bool:
+    """Whether what a verb acts on stands right after it."""
+    return neighbours(text, span)[1] in DETERMINERS | _OBJECTS
 
 
 def stands_for_noun(text: str, span: Span) -> Literal["whole", "head", None]:

@@ -49,6 +49,7 @@ so
     so (?:<adjective>|\w+) that\b => !
     (is|are|was|were|am|be|been|feel|feels|felt|'s|'re|'m) so(?= (?!<subject>\b|<det>\b)\w) => \1 very
 as
+    ^as well as => besides
     , as well as => , and
     as well as => and
     as well<end> => too
@@ -193,6 +194,7 @@ very
     the very => !
     very(?= (?!much\b|well\b|few\b|little\b|same\b|first\b|last\b)\w) => highly || extremely
 well
+    ^as well as => besides
     as well as => and
     as well<end> => too
     (?:very|so|may|might|just|how|pretty|quite|the|a|oil|all|be|is|am|are|was|get|feel|do|doing|it|too|not) well => !
@@ -299,6 +301,8 @@ come
     come (?:in|on|up|from|true|with|to|out|back|of|across|into|down|over)\b => !
 know
     let (me|you|us|them|him|her|people) know => tell \1
+good
+    (?:common|for|any|no|greater|much) good => !
 best
     (?:my|your|his|her|our|their|its|at|do) best => !
 world

@@ -244,7 +244,7 @@ one
     no one => nobody
     one of => !
     one (?:another|more|day|thing|who|that|which)\b => !
-    (with|in|for|at|on|only|just|by|from|and|have|has|had|use|add|make|take|is|was|of) one(?= [a-z]\w+) => \1 single
+    (with|in|for|at|on|only|just|by|from|and|have|has|had|use|add|make|take|is|was|of) one(?= [a-z]\w+) => \1 a single
 two
     two(?= [a-z]) => 2
 three

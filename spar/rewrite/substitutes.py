@@ -10,6 +10,7 @@ from spar.rewrite.layout import Span
 from spar.rewrite.parts_of_speech import (
     WORD,
     begins_sentence,
+    has_object,
     is_adjective,
     is_name,
     neighbours,
@@ -33,6 +34,7 @@ from spar.rewrite.vocabulary import (
     SYNONYMS,
     UNITS,
     VERB_SYNONYMS,
+    VERBS,
     WEIGHTY_ADVERBS,
 )
 
@@ -46,6 +48,8 @@ def can_be_dropped(text: str, span: Span) -> bool:
     )
     if before.strip() or after.strip(" \t\r\n.,;:!?…"):
         return False  # marks of emphasis, a bracket or a hyphen would be left alone
+    if is_name(text, span):
+        return False
     lower, (previous, following) = word.lower(), neighbours(text, span)
     if previous in ("not", "never", "no", "would") or previous.endswith(("n't", "n’t")):
         return False  # "not just tea" says the opposite of "not tea"
@@ -56,7 +60,8 @@ def can_be_dropped(text: str, span: Span) -> bool:
     if following in ("as", "than", "if", "though", "like"):
         return False
     if previous in DETERMINERS:
-        return lower in ADJECTIVES and bool(following) and following not in FUNCTION_WORDS
+        is_attribute = bool(following) and part_of_speech(text, span) == "modifier"
+        return lower in ADJECTIVES and is_attribute and following not in FUNCTION_WORDS
     if previous in DEGREES and lower not in DEGREES:
         return False
     if lower == "too":
@@ -122,12 +127,20 @@ def synonyms(text: str, span: Span) -> Iterator[str]:
             return
         if part == "noun" and ending not in ("ing", "ed"):
             choices: Sequence[str] = NOUN_SYNONYMS.get(base, general)
-        elif part == "verb" or ending in ("ing", "ed"):
-            choices = () if part == "noun" else VERB_SYNONYMS.get(base, general)
+        elif ending in ("ing", "ed"):
+            default = general if base in VERBS or base == lower else ()
+            choices = () if part == "noun" else VERB_SYNONYMS.get(base, default)
+        elif part == "verb":
+            is_noun = base not in VERBS and not is_adjective(base) and has_object(text, span)
+            choices = VERB_SYNONYMS.get(base, () if is_noun else general)
         elif tables and not (part == "modifier" and is_adjective(base)):
             choices = [each for each in general if all(each in table for table in tables)]
         else:
             choices = general
-        forms = (inflected(choice, ending) for choice in choices)
-        yield from (cased_like(form, word) for form in forms if form)
+        if part == "modifier":
+            choices = [choice for choice in choices if " " not in choice]
+        is_owner = text[span[1] : span[1] + 2] in ("'s", "’s")
+        for form in (inflected(choice, ending) for choice in choices):
+            if form and not (is_owner and form.endswith("s")):
+                yield cased_like(form, word)
         return

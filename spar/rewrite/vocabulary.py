@@ -115,7 +115,7 @@ _SYNONYMS = """
     certainly: surely, of course | challenge: difficulty | chance: opportunity | change: shift, alter | check: verify, inspect | child: youngster
     choose: pick, select | city: town | clear: plain | clearly: plainly, evidently | client: patron | collaborator: partner
     come: arrive | company: firm | computer: machine | consider: weigh, ponder | cook: prepare, make | coop: pen | corner: nook | courage: bravery | crazy: wild
-    create: make, form | culture: way of life, customs | customer: client, patron | day: date | dead: lifeless, gone | decide: resolve | demand: need
+    create: make, form | culture: way of life, tradition | customer: client, patron | day: date | dead: lifeless, gone | decide: resolve | demand: need
     detail: particular, point | develop: build, grow | die: perish, pass away | died: perished, passed away | different: distinct, unlike
     difficult: hard, tough | distance: gap | divide: split, separate | drowned: sank | during: throughout
     easily: with ease, readily | easy: simple | economy: market | education: schooling, learning | effect: impact | effort: work, labour
@@ -123,7 +123,7 @@ _SYNONYMS = """
     evening: dusk | everyone: all, everybody | everything: all of it, the whole | exactly: precisely, just
     example: case, instance | explain: describe | fact: truth | fake: false, sham | family: household | fast: quick | feather: plume | feed: nourish, supply
     feel: sense | festival: celebration | field: area, domain | final: last | finally: at last, in the end | find: discover, see
-    finger: digit | first: initial, earliest | flesh: meat, skin | forest: woods, woodland | found: discovered, seen | founding: creation, origin
+    finger: digit | first: initial, earliest | flesh: meat, skin | forest: woods, woodland | found: discovered, located | founding: creation, origin
     free: open, at liberty | freedom: liberty | fresh: new | friend: companion, pal | fuel: gas, petrol | fun: enjoyable | future: time ahead, tomorrow
     garden: yard | generally: mostly, in general | get: obtain, gain | give: offer, provide | go: move, head | goal: aim | good: fine, sound
     great: grand, splendid | group: set, team | grow: rise, expand | habit: routine, custom | happy: glad, joyful | hard: tough, difficult
@@ -141,13 +141,13 @@ _SYNONYMS = """
     notebook: jotter | number: figure, amount | nursery: playroom | obviously: plainly | occupy: hold, fill | offer: provide, give | often: frequently, many times
     old: aged | only: just, merely | open: start | opportunity: chance | order: sequence | outcome: result | own: personal
     parody: spoof | part: piece, portion | patience: calm | pattern: design | peace: calm, harmony | pencil: crayon | people: persons, folks, individuals
-    perfect: ideal | perfume: scent, fragrance | perhaps: maybe, possibly | person: individual, someone | photography: taking pictures | picture: image, photo | place: spot, location
+    perfect: ideal | perfume: scent, fragrance | perhaps: maybe, possibly | person: individual, human being | photography: taking pictures | picture: image, photo | place: spot, location
     plan: scheme | play: perform | pocket: pouch | point: matter | popular: well-liked | positive: good | possible: feasible, conceivable | power: strength
     prehistoric: ancient | president: leader, head of state | pretty: lovely, rather | probably: likely, in all likelihood | problem: issue, difficulty
     process: procedure | project: plan, undertaking | promise: pledge, vow | proposal: plan, offer | provide: give, supply | purpose: aim, goal | put: place
     question: query | quick: fast, swift | quickly: fast, swiftly, rapidly | quiet: silent | quite: fairly, rather | railway: train line | rather: fairly, somewhat
     read: study | real: true, actual | really: truly, indeed | reason: cause, ground | receive: get | record: account | reduce: lower, cut | remember: recall
-    rename: relabel | require: need | reschedule: move | result: outcome, effect | revolution: uprising, upheaval | ribbon: band | rich: wealthy, well-off | ride: travel, drive
+    rename: relabel | require: need | reschedule: move | result: outcome, effect | revolution: uprising, upheaval | ribbon: band | rich: wealthy, affluent | ride: travel, drive
     right: correct, proper | river: stream, waterway | rock: stone, boulder | room: space, chamber | run: operate, sprint | sad: unhappy, sorrowful | safe: secure
     say: state, remark | said: stated, remarked | science: research, knowledge | season: time of year | see: notice, view | seem: appear | sell: trade | several: some, a few, various
     shadow: shade | shelter: refuge | short: brief | show: display, reveal | silence: quiet | simple: plain, easy | simply: just, merely
@@ -157,7 +157,7 @@ _SYNONYMS = """
     stress: strain, pressure | strong: sturdy, powerful | study: research | success: triumph | suggest: propose | summer: warm season | supper: evening meal | supply: provide, stock
     support: back, help | surely: no doubt | swift: fast, quick | take: grab, carry | talk: speak | task: job, duty | tax: levy, duty | teacher: instructor, tutor | tell: inform
     thing: item, matter | think: believe, feel | thought: idea | ticket: pass | time: period, moment
-    tip: hint, pointer | today: this day, now | together: jointly, as one | tool: device | top: best | town: city | tradition: custom | traffic: road use
+    tip: hint, pointer | today: this day, now | together: jointly, as one | tool: device | top: best, peak | town: city | tradition: custom | traffic: road use
     travel: journey, go | true: real, right | truly: really | try: attempt | type: kind, sort | umbrella: parasol | underperform: fall short | unfortunately: sadly, alas | unique: distinctive, singular
     university: college, school | use: employ, apply | used: employed, applied | useful: helpful, handy | using: employing, with | usually: mostly, as a rule
     valley: vale | various: several, diverse | vary: differ, change | very: highly, extremely, most | view: outlook | village: hamlet | visit: see, call on
@@ -169,15 +169,16 @@ _SYNONYMS = """
 _AFTER_ARTICLE = """
     aim: goal | answer: reply | approach: method | change: shift, alteration | check: test | cook: chef | cut: reduction
     demand: request | divide: gap | feed: fodder | feel: texture | field: area | fun: joy | help: aid | kill: catch | kind: sort
-    key: secret | like: match | look: glance, appearance | love: affection | make: brand | measure: step | move: step | need: requirement
+    increase: rise, growth | key: secret | like: match | look: glance, appearance | love: affection | make: brand | measure: step | move: step | need: requirement
     open: outdoors | order: sequence | place: spot | plan: scheme | play: drama | present: gift | process: procedure | promise: pledge
     record: account | result: outcome | ride: trip | rise: increase | rock: stone | run: sprint | say: voice | show: display | sleep: rest
-    start: beginning | state: condition | step: stage | stop: halt | study: survey | supply: stock | support: backing | swift: bird
+    start: beginning | top: peak | state: condition | step: stage | stop: halt | study: survey | supply: stock | support: backing | swift: bird
     take: view | talk: lecture | tax: levy | thought: idea | travel: journey | try: attempt | use: usage, application | walk: stroll
     watch: clock | work: labour, effort
 """
 _AFTER_PRONOUN = """
-    answer: reply | approach: near | check: verify, inspect | cook: prepare food | cut: reduce | demand: require | feed: nourish
+    answer: reply | approach: near | check: verify, inspect | cook: prepare | cut: reduce | demand: require | feed: nourish
+    increase: raise | issue: release, publish | open: unlock
     field: handle | help: assist | kill: slay | like: enjoy, love | look: glance | love: adore | make: create, produce | measure: gauge | mind: care
     name: call | need: require | order: request | place: put | plan: intend | play: perform | record: note | result: end | ride: travel
     run: sprint | show: display | sleep: rest, slumber | slow: ease | star: shine | start: begin | state: declare | step: tread | stop: halt
@@ -197,6 +198,16 @@ NOUN_SYNONYMS = _table(_AFTER_ARTICLE)
 """The same for words that are nouns after an article and mean something else as verbs."""
 VERB_SYNONYMS = _table(_AFTER_PRONOUN)
 """The same for words that are verbs after a pronoun or "to"."""
+
+VERBS = frozenset(
+    """
+    allow ask become begin bring build buy change choose come consider create decide develop die divide ensure enjoy explain find get
+    give go grow improve include increase know learn make mean need occupy offer prepare provide put read receive reduce remember
+    rename require reschedule run say see seem sell spend stay stop suggest support take tell think try underperform use vary visit walk
+    want write batted died drowned found said used using
+    """.split()
+)
+"""Words whose synonyms in `SYNONYMS` are verbs: only those have synonyms for "-ing" and "-ed" there."""
 
 MENTIONS = (
     "Another word that fits here is {0}.",

@@ -107,3 +107,80 @@ def test_every_rule_is_a_pattern_of_its_own_word() -> None:
                 groups = [int(group) for group in re.findall(r"\\(\d)", choice)]
                 assert max(groups, default=0) <= pattern.groups, line
                 assert not re.search(rf"(?<!['\w]){re.escape(word)}(?![\w'])", choice), line
+
+
+@pytest.mark.parametrize(
+    ("word", "text", "expected"),
+    [
+        ("use", "In daily use it breaks.", {"In daily usage it breaks.", "In daily application it breaks."}),
+        ("use", "People use it daily.", {"People employ it daily.", "People apply it daily."}),
+        ("issue", "An issue arose.", {"A matter arose.", "A problem arose."}),
+        ("issue", "They issue it.", {"They release it.", "They publish it."}),
+        ("key", "The key opened it.", {"The secret opened it."}),
+        ("key", "The key point is this.", {"The main point is this.", "The central point is this.", "The point is this."}),
+        ("like", "I like cities like Rome.", {"I enjoy cities such as Rome."}),
+        ("first", "At first it rained.", {"Initially it rained."}),
+        ("person", "A person came.", {"An individual came.", "A human being came."}),
+        ("student", "The student sang.", {"The person sang."}),
+    ],
+)  # fmt: skip
+def test_a_synonym_is_of_the_same_part_of_speech(word: str, text: str, expected: set[str]) -> None:
+    """As far as the neighbours show it; a set phrase is replaced as one."""
+    for seed in range(6):
+        assert edited(FORBIDDEN, {"forbidden_words": [word]}, text, seed) in expected
+
+
+@pytest.mark.parametrize(
+    ("word", "text", "expected"),
+    [
+        ("starting", "He is starting it.", {"He is beginning it."}),
+        ("started", "He started it.", None),
+        ("taking", "He is taking it.", {"He is grabbing it.", "He is carrying it."}),
+        ("companies", "Two companies sang.", {"Two firms sang."}),
+        ("notebooks", "The notebooks fell.", {"The jotters fell."}),
+        ("mirrors", "The mirrors fell.", {"The looking glasses fell."}),
+        ("weeks", "It took weeks to get there.", None),
+        ("listed", "We listed it.", None),
+        ("highs", "We saw the highs of it.", None),
+        ("idea", "AN IDEA CAME.", {"A THOUGHT CAME.", "A NOTION CAME."}),
+        ("idea", "An *idea* came.", {"A *thought* came.", "A *notion* came."}),
+        ("another", "He ate another egg.", {"He ate one more egg.", "He ate a further egg."}),
+        ("big", "It was a big honest man.", {"It was a large honest man.", "It was a great honest man."}),
+        ("old", "It is an old unit.", {"It is an aged unit.", "It is a unit."}),
+        ("good", "It is a good hour.", {"It is a fine hour.", "It is a sound hour.", "It is an hour."}),
+    ],
+)  # fmt: skip
+def test_a_synonym_takes_the_form_and_the_article(
+    word: str, text: str, expected: set[str] | None
+) -> None:
+    """None of its own where it has no regular one: then the sentence goes."""
+    for seed in range(6):
+        result = without(word, f"Tea grows in the warm valley there.{END} {text}", seed)
+        changed = result.response.removeprefix(f"Tea grows in the warm valley there.{END}")
+        assert result.after == (True,)
+        assert changed.strip() in (expected or {""})
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("nasa", "The NASA team won."),
+        ("swift", "We met Taylor Swift."),
+        ("will", "Will Smith sang."),
+        ("us", "It is a US team."),
+        ("great", "The Great Wall is long."),
+        ("new", "In New England it rains."),
+        ("hank", "Hank is hot and we saw Hank."),
+        ("consuming", "It is a time-consuming task."),
+        ("time", "It is a time-consuming task."),
+        ("free", "It is a sugar-free drink."),
+        ("idea", "See [it](https://site.org/idea) now."),
+        ("idea", "See https://site.org/a/idea/b now."),
+        ("or", "Bring tea and/or milk."),
+    ],
+)
+def test_names_compounds_and_addresses_are_not_replaced_in_part(word: str, sentence: str) -> None:
+    """A part of one has no synonym: its sentence goes."""
+    text = f"Tea grows in the warm valley there.{END}"
+    for seed in range(4):
+        assert without(word, f"{text} {sentence}", seed).response == text
