@@ -10,6 +10,7 @@ from __future__ import annotations
 
 PHRASE_RULES = r"""
 and
+    ^and so on => !
     ^and (\w+) => \1
     , and (<subject>|this|that|these)\b => ; \1
     (\w+) and \1 => !
@@ -18,6 +19,8 @@ or
     whether or not => whether
     more or less => roughly
 but
+    not (?:\w+ ){1,3}but => !
+    ^but (why|what|how|who|where|when) => \1
     not only .{1,30}, but also => !
     but (?:also|rather|instead|not) => !
     (?:nothing|anything|all|none|everyone|everything|no one) but => !
@@ -25,9 +28,11 @@ but
     (?<=\w)(,?) but(?= \w) => \1 yet
 because
     because of => owing to || due to
-    because => since || as
+    because(?= \w) => since || as
+    because => !
 if
-    (as|even) if(?= \w) => \1 though
+    as if(?= \w) => as though
+    even if(?= \w) => even when
     what if => !
     if (?:only|any|so|not)\b => !
     if (possible|necessary|needed) => where \1
@@ -38,6 +43,7 @@ when
     when(?= \w+ing\b) => while
     when(?= <subject> (?:am|is|are|was|were)\b) => while
 so
+    so that(?: is| was)\b => !
     so that => in order that
     so far => until now
     and so on => etc.
@@ -93,6 +99,7 @@ to
     compared to => compared with
     (help|helps|helped) to(?= \w) => \1
     in order to(?= \w) => !
+    from (\d+) to (\d+) => \1–\2
     (\d+) to (\d+) => \1–\2
 in
     in (?:order|case|front|terms|spite|addition to|charge|love|need|mind|touch|which|that)\b => !
@@ -168,7 +175,7 @@ too
     too (?:much|many|few|little)\b => !
     too(?= (?:<adjective>|\w+ly)\b) => overly
     (\w+) too<end> => \1 as well || \1
-    , too<end> => as well
+    , too<end> => , as well
 yet
     as yet => so far
     (?:not|\w+n't) yet => !
@@ -191,6 +198,7 @@ like
     (he|she|it|who) likes(?= \w) => \1 enjoys
     (\w+s),? like(?= [a-z]) => \1 such as
 very
+    very (?:much|well|few|little)\b => !
     the very => !
     very(?= (?!much\b|well\b|few\b|little\b|same\b|first\b|last\b)\w) => highly || extremely
 well
@@ -214,9 +222,11 @@ time
 first
     at first => initially
     ^first, (\w+) => to begin, \1
-    first(?= (?:time|name|lady|person|class|aid|hand|come|of)\b) => !
+    (?:look|come|comes|came|go|goes|went) first => !
+    first(?= (?:is|was|time|name|lady|person|class|aid|hand|come|of)\b) => !
     (?<=the )first => initial || earliest
 last
+    last but not least => finally
     at last => finally
     last (week|year|month|night|summer|winter|spring|century|time|name)\b => the previous \1
     (?:will|would|can|could|to|they|may|you|should) last => !
@@ -316,5 +326,41 @@ winter
     (?:in|during|like|until|of|for|by|like) winter => !
 breakfast
     (after|before|for|at|during) breakfast => \1 the morning meal
+also
+    but also(?= \w) => but
+    also<end> => too || as well
+    ^also, => besides,
+    (\w+) also(?= \w) => \1
+however
+    , however, => , though,
+    ^however, => still, || even so,
+    however(?= \w) => !
+week
+    a week => seven days
+    (?:the|this|last|next|each|every|per|of|our|your|my) week => !
+weekend
+    (?:a|this|last|next|each|every) weekend => !
+year
+    a year => twelve months
+    (?:the|this|last|next|each|every|per|of|new|school|old|leap) year => !
+today
+    today's => the current
+something
+    something else => another thing
+    something (?:like|<adjective>)\b => !
+someone
+    someone else => another person
+    someone <adjective>\b => !
+help
+    (?:to|can|will|may|could|would|might|they|we|you|i|and|also|that) help (?:<det> )?[a-z]+ (?:to )?[a-z]+ => !
+learn
+    learn (?:how )?to(?= \w) => find out how to
+    learn about => study
+need
+    (i|you|we|they) need to => \1 must
+    need to => must
+    need not => !
+only
+    (the|my|your|his|her|its|our|their|an) only(?= [a-z]) => \1 sole
 """
 """Of words that join others, and of words in set phrases."""

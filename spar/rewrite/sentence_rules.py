@@ -44,6 +44,7 @@ must
     a must => !
 can
     (?:a|the|tin|of) can => !
+    can't <subject>\b => !
     can't => cannot || could not
     can not => cannot || can't
     ^can => could
@@ -112,6 +113,7 @@ not
     (they|we|you|i|he|she|it)'ll not => \1 won't
     whether or not => whether
 no
+    no\. \d => !
     no one => nobody
     no longer => !
     no matter => !
@@ -133,6 +135,7 @@ that
     (know|think|say|says|said|believe|hope|do|did|like|see|want|all|everything|something|anything|nothing) that => !
     (?<=[a-z] )that(?= (?:<aux>)\b) => which
 this
+    this and that => !
     this => that
 these
     these => those
@@ -167,7 +170,7 @@ its
     its(?= [a-z]) => the
 your
     your own => !
-    your (?:mother|father|mom|dad|parents?|brother|sister|wife|husband|son|daughter|friends?|family|name|way|best|mind)\b => !
+    your (?:fault|turn|mother|father|mom|dad|parents?|brother|sister|wife|husband|son|daughter|friends?|family|name|way|best|mind)\b => !
     your(?= [a-z]) => the
 our
     our own => !
@@ -211,6 +214,7 @@ each
 both
     both (\w+) and (\w+)\b => \1 and \2
 many
+    many an? => !
     (?:how|so|as|too|a|very|not|great|good) many => !
     many of => a lot of
     many(?= [a-z]) => numerous || lots of || countless
@@ -239,6 +243,8 @@ other
 such
     such as(?= \w) => like
 own
+    on (?:my|your|his|her|its|our|their) own => alone
+    own<end> => !
     (my|your|his|her|its|our|their) own(?= [a-z]) => \1
 one
     no one => nobody

@@ -129,7 +129,7 @@ _SYNONYMS = """
     great: grand, splendid | group: set, team | grow: rise, expand | habit: routine, custom | happy: glad, joyful | hard: tough, difficult
     harvest: crop | health: well-being | help: aid, assist | helpful: useful | high: elevated
     holiday: vacation, break | home: house | honesty: candour | house: home | however: still, even so, yet | human: person | idea: thought, notion | impact: effect
-    important: vital, weighty, key | improve: better, enhance | include: contain, cover | increase: rise, raise | instead: rather
+    important: vital, weighty, key | improve: enhance | include: contain, cover | increase: rise, raise | instead: rather
     interesting: engaging, curious | invasion: attack | issue: matter, problem | job: post, work | journey: trip, voyage | just: simply, only | key: main, central
     kid: child, youngster | kill: slay, end | killer: slayer | kind: type, sort | kitchen: galley | know: understand | lantern: lamp | large: big, sizeable | last: final
     law: rule, statute | lawsuit: case, legal action | learn: study, find out | lesson: teaching | letter: note, message | library: book collection | life: existence
@@ -139,8 +139,8 @@ _SYNONYMS = """
     mileage: distance | mirror: looking glass | moment: instant | money: cash, funds | morning: dawn | mountain: peak | move: shift
     name: title, label | need: require | neighbour: person next door | never: at no time, not ever | new: fresh, novel | nice: pleasant, kind | nickname: pet name | night: evening
     notebook: jotter | number: figure, amount | nursery: playroom | obviously: plainly | occupy: hold, fill | offer: provide, give | often: frequently, many times
-    old: aged | only: just, merely | open: start | opportunity: chance | order: sequence | outcome: result | own: personal
-    parody: spoof | part: piece, portion | patience: calm | pattern: design | peace: calm, harmony | pencil: crayon | people: persons, folks, individuals
+    old: aged | only: just, merely | open: start | opportunity: chance | order: sequence | outcome: result
+    parody: spoof | part: piece, portion | patience: calm | pattern: design | peace: calm, harmony | pencil: crayon | people: folks, individuals
     perfect: ideal | perfume: scent, fragrance | perhaps: maybe, possibly | person: individual, human being | photography: taking pictures | picture: image, photo | place: spot, location
     plan: scheme | play: perform | pocket: pouch | point: matter | popular: well-liked | positive: good | possible: feasible, conceivable | power: strength
     prehistoric: ancient | president: leader, head of state | pretty: lovely, rather | probably: likely, in all likelihood | problem: issue, difficulty
@@ -157,7 +157,7 @@ _SYNONYMS = """
     stress: strain, pressure | strong: sturdy, powerful | study: research | success: triumph | suggest: propose | summer: warm season | supper: evening meal | supply: provide, stock
     support: back, help | surely: no doubt | swift: fast, quick | take: grab, carry | talk: speak | task: job, duty | tax: levy, duty | teacher: instructor, tutor | tell: inform
     thing: item, matter | think: believe, feel | thought: idea | ticket: pass | time: period, moment
-    tip: hint, pointer | today: this day, now | together: jointly, as one | tool: device | top: best, peak | town: city | tradition: custom | traffic: road use
+    tip: hint, pointer | today: now, at present | together: jointly, as one | tool: device | top: best, peak | town: city | tradition: custom | traffic: road use
     travel: journey, go | true: real, right | truly: really | try: attempt | type: kind, sort | umbrella: parasol | underperform: fall short | unfortunately: sadly, alas | unique: distinctive, singular
     university: college, school | use: employ, apply | used: employed, applied | useful: helpful, handy | using: employing, with | usually: mostly, as a rule
     valley: vale | various: several, diverse | vary: differ, change | very: highly, extremely, most | view: outlook | village: hamlet | visit: see, call on

@@ -45,6 +45,12 @@ def without(word: str, text: str, seed: int = 0) -> Rewritten:
         ("so", "It was late, so we left. So I slept.", {"It was late; thus we left. I slept."}),
         ("as", "Use fruit such as figs as well.", {"Use fruit like figs too."}),
         ("order", "We eat in order to live.", {"We eat to live."}),
+        ("too", "It is hot, too.", {"It is hot, as well.", "It is hot."}),
+        ("if", "I wonder if it rains even if I sing.", {"I wonder whether it rains even when I sing."}),
+        ("own", "I cook my own rice on my own.", {"I cook my rice alone."}),
+        ("week", "We sang for a week.", {"We sang for seven days."}),
+        ("also", "She has also sung.", {"She has sung."}),
+        ("one", "Only one cup fell. No one saw it.", {"Only a single cup fell. Nobody saw it."}),
     ],
 )  # fmt: skip
 def test_a_function_word_is_said_in_another_way(word: str, text: str, expected: set[str]) -> None:
