@@ -4,8 +4,8 @@ r"""What can be said without a function word: no noun and no other word stands f
     reformulations("a cup of tea", (6, 8))     []: a sentence with it can only go
 
 Each word has rules, a pattern of the word among its neighbours and what is written instead (`a || b`: either); of those that
-match where the word stands the first counts. `^` is for the beginning of a sentence, `~` for other places, `%` for texts in which
-nobody speaks of themselves, and `!` says that nothing can be written. Contractions are as good as any other form.
+match where the word stands the first counts. `^` is for the beginning of a sentence, `~` for other places, `%` for texts
+that address nobody and in which nobody says "I", and `!` says that nothing can be written. Contractions are as good as any other form.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from spar.rewrite.inflection import cased_like
 from spar.rewrite.layout import Span
 from spar.rewrite.parts_of_speech import ADJECTIVE, PARTICIPLE, begins_sentence
 from spar.rewrite.phrase_rules import PHRASE_RULES
-from spar.rewrite.sentence_rules import AUXILIARY_RULES
+from spar.rewrite.sentence_rules import SENTENCE_RULES
 from spar.rewrite.vocabulary import DETERMINERS, FUNCTION_WORDS, SYNONYMS
 
 Change = tuple[int, int, str]
@@ -37,15 +37,15 @@ _CLASSES = {
     "end": r"(?=[.,;:!?\n]|\Z)",
 }
 """What `<name>` in a rule's pattern stands for."""
-_PERSONAL = re.compile(r"\b(?:i|me|my|mine|dear|sincerely)\b", re.IGNORECASE)
+_PERSONAL = re.compile(r"\b(?:i|me|my|mine|your|yours|yourself|dear|sincerely)\b", re.IGNORECASE)
 
 
 @lru_cache(maxsize=1)
-def _lines() -> dict[str, list[str]]:
+def rule_lines() -> dict[str, list[str]]:
     """Word to the lines of its rules."""
     words: dict[str, list[str]] = {}
     word = ""
-    for line in filter(None, (AUXILIARY_RULES + PHRASE_RULES).split("\n")):
+    for line in filter(None, (SENTENCE_RULES + PHRASE_RULES).split("\n")):
         if line.startswith(" "):
             words.setdefault(word, []).append(line.strip())
         else:
@@ -54,10 +54,10 @@ def _lines() -> dict[str, list[str]]:
 
 
 @lru_cache(maxsize=512)
-def _rules(word: str) -> tuple[tuple[str, re.Pattern[str], list[str]], ...]:
+def rules_of(word: str) -> tuple[tuple[str, re.Pattern[str], list[str]], ...]:
     """The rules of a word: where they count, the pattern, what can be written."""
     rules = []
-    for line in _lines().get(word, ()):
+    for line in rule_lines().get(word, ()):
         expression, _, choices = line.partition(" => ")
         place = expression[0] if expression[0] in "^~%" else ""
         expression = re.sub(r"<(\w+)>", lambda m: _CLASSES[m[1]], expression.removeprefix(place))
@@ -72,7 +72,7 @@ def reformulations(text: str, span: Span) -> list[Change] | None:
     """What can be written where a word stands: [] for nothing, None for a word that has no rule there and may have synonyms."""
     word = _base(text[slice(*span)])
     low, high = max(0, span[0] - _NEAR), min(len(text), span[1] + _NEAR)
-    for place, pattern, choices in _rules(word):
+    for place, pattern, choices in rules_of(word):
         for match in pattern.finditer(text, low, high):
             start, end = match.span()
             if start <= span[0] and span[1] <= end and _counts(place, text, start):

@@ -7,6 +7,7 @@ a pronoun, a modal or "to". Where that does not decide, the answer is None, and 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal
 
 from spar.rewrite.layout import Span
@@ -86,17 +87,23 @@ def is_name(text: str, span: Span) -> bool:
     if not word[:1].isupper() or text.isupper() or word in ("I", "I'm", "I'll", "I've", "I'd"):
         return False
     if word.isupper() and len(word) > 1:
-        return not word.isalpha() or _has_no_vowel_syllable(word)
+        return not word.isalpha() or _is_acronym(word)
     following = re.match(r"[ ][A-Z][a-z]", text[span[1] : span[1] + 3])
     if begins_sentence(text, span[0]):
         if word.lower() in FUNCTION_WORDS or _is_title(text, span):
             return False
-        return bool(following) or re.search(rf"[a-z,;] {re.escape(word)}\b", text) is not None
+        return bool(following) or _is_name_elsewhere(text, word)
     return not _is_title(text, span)
 
 
-def _has_no_vowel_syllable(word: str) -> bool:
-    """Whether capitals are rather an acronym's than a word's that is stressed."""
+@lru_cache(maxsize=256)
+def _is_name_elsewhere(text: str, word: str) -> bool:
+    """Whether a word has its capital amid a sentence, too."""
+    return re.search(rf"[a-z,;] {re.escape(word)}\b", text) is not None
+
+
+def _is_acronym(word: str) -> bool:
+    """Whether capitals are an acronym's rather than those of a word that is stressed."""
     return word in ("US", "IT", "WHO", "AM", "PM", "OR", "IN", "AIDS") or not re.search(
         "[AEIOUY]", word
     )

@@ -8,7 +8,7 @@ A word stands in a line of its own, its rules follow, the first that matches cou
 
 from __future__ import annotations
 
-AUXILIARY_RULES = r"""
+SENTENCE_RULES = r"""
 am
     i am not => I'm not
     i am(?= \w) => I'm
@@ -43,7 +43,7 @@ must
     must not => mustn't
     a must => !
 can
-    (?:a|the|tin|of) can => !
+    (?:\d|a|the|tin|of) can => !
     can't <subject>\b => !
     can't => cannot || could not
     can not => cannot || can't
@@ -158,6 +158,7 @@ an
     (an) hour (?=each\b|every\b) => !
     (in|on|at|with|from|by|of|buy|use|take|find|add|make|need|get|see|write|put) an(?= [a-z]) => \1 one
 it
+    (?:find|finds|found|make|makes|made) it \w+ (?:to|that|when)\b => !
     it(?: is|'s| was| would be| will be| may be| can be) (?:\w+ )?<adjective> (?:to|that|for|when|if)\b => !
     it(?: is|'s| was) (?:raining|snowing|sunny|cloudy|windy|late|early|time|dark|up to|worth|called|been|got|\w+ing)\b => !
     it(?:self| (?:takes|took|seems|seemed|appears|depends|rains|rained|snows|snowed|turns|follows|happens|looks|has been))\b => !

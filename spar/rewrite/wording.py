@@ -7,6 +7,8 @@ one; or, where it is a noun, replaced by one that says little. Sentences in whic
 from __future__ import annotations
 
 import re
+import sys
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
@@ -109,32 +111,32 @@ def _removals(
 ) -> Iterator[Edit]:
     """Edits that take the words at these places out: word by word, and by sentence where no other word fits."""
     changes = _apart([_options(text, span, pattern, context) for span in spans])
-    replaced = [span for span, change in zip(spans, changes, strict=True) if change is not None]
-    stuck = [span for span in spans if span not in replaced]
+    stuck = [span for span, change in zip(spans, changes, strict=True) if change is None]
+    chosen = [change for change in changes if change is not None]
     if not stuck:
-        changed = _substituted(text, [change for change in changes if change is not None])
-        yield Edit(changed, f"replaced or left out {_named(text, spans)}")
+        yield Edit(_substituted(text, chosen), f"replaced or left out {_named(text, spans)}")
     if not cut:
         return
     free = sentences(text, body(text, context))
-    removed = _holding(free, stuck)
-    if any(not _holding(removed, [span]) for span in stuck):
+    removed = {_sentence_of(free, span) for span in stuck}
+    if None in removed:
         raise CannotFix("no other word fits in every place")
-    elsewhere = [change for change in changes if change and not _holding(removed, [change[:2]])]
+    elsewhere = [each for each in chosen if _sentence_of(free, each[:2]) not in removed]
     if removed and elsewhere:
-        shorter = _without(text, removed)
-        moved = [_moved(sentence, elsewhere) for sentence in removed]
-        left = [span for span in replaced if not _holding(removed, [span])]
-        summary = f"replaced or left out {_named(text, left)} and {shorter.summary}"
+        gone = sorted(filter(None, removed))
+        left = [span for span in spans if _sentence_of(free, span) not in removed]
+        summary = f"replaced or left out {_named(text, left)} and {_without(text, gone).summary}"
+        moved = [_moved(sentence, elsewhere) for sentence in gone]
         yield Edit(without_sentences(_substituted(text, elsewhere), moved), summary)
-    every = _holding(free, spans)
-    if every:
-        yield _without(text, every)
+    every = {_sentence_of(free, span) for span in spans}
+    if every != {None}:
+        yield _without(text, sorted(filter(None, every)))
 
 
-def _holding(areas: Sequence[Span], spans: Sequence[Span]) -> list[Span]:
-    """The areas in which one of the spans lies."""
-    return [area for area in areas if any(area[0] <= a and b <= area[1] for a, b in spans)]
+def _sentence_of(free: Sequence[Span], span: Span) -> Span | None:
+    """The sentence in which a place lies, None where that is none of those that may be cut."""
+    place = bisect_right(free, (span[0], sys.maxsize)) - 1
+    return free[place] if place >= 0 and span[1] <= free[place][1] else None
 
 
 def _moved(span: Span, changes: Sequence[Change]) -> Span:

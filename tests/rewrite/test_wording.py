@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from spar.rewrite.function_words import _lines, _rules
+from spar.rewrite.function_words import rule_lines, rules_of
 from spar.rewrite.search import Rewritten, rewrite
 from tests.rewrite.constraints import prompt_with
 from tests.rewrite.test_fixes import edited
@@ -105,9 +105,9 @@ def test_words_are_replaced_and_only_the_other_sentences_go() -> None:
 
 def test_every_rule_is_a_pattern_of_its_own_word() -> None:
     """A rule compiles, what it writes has its groups, and it can match the word that it stands under."""
-    for word, rules in _lines().items():
+    for word, rules in rule_lines().items():
         assert len(rules) == len(set(rules)), word
-        for line, (_, pattern, choices) in zip(rules, _rules(word), strict=True):
+        for line, (_, pattern, choices) in zip(rules, rules_of(word), strict=True):
             assert word in line.partition(" => ")[0], (word, line)
             for choice in choices:
                 groups = [int(group) for group in re.findall(r"\\(\d)", choice)]
