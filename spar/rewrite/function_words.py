@@ -69,8 +69,21 @@ def rules_of(word: str) -> tuple[tuple[str, re.Pattern[str], list[str]], ...]:
 
 
 def reformulations(text: str, span: Span) -> list[Change] | None:
-    """What can be written where a word stands: [] for nothing, None for a word that has no rule there and may have synonyms."""
-    word = _base(text[slice(*span)])
+    """What can be written where a word stands: [] for nothing, None for a word that has no rule there and may have synonyms.
+
+    Of several words, as of "thank you", any may be the one whose rule says it.
+    """
+    words = text[slice(*span)].lower().replace("’", "'").split()
+    bases = [re.split("'", word, maxsplit=1)[0] for word in words]
+    rules = [_first_rule(text, span, word) for word in dict.fromkeys([*words, *bases])]
+    if any(changes is not None for changes in rules):
+        return [change for changes in rules for change in changes or ()]
+    is_closed = any(word in FUNCTION_WORDS and word not in SYNONYMS for word in bases)
+    return [] if is_closed and len(bases) == 1 else None
+
+
+def _first_rule(text: str, span: Span, word: str) -> list[Change] | None:
+    """What the first rule of a word that matches writes, None where none does."""
     low, high = max(0, span[0] - _NEAR), min(len(text), span[1] + _NEAR)
     for place, pattern, choices in rules_of(word):
         for match in pattern.finditer(text, low, high):
@@ -79,7 +92,7 @@ def reformulations(text: str, span: Span) -> list[Change] | None:
                 is_blocked = choices == ["!"]
                 texts = [] if is_blocked else [_written(text, match, each) for each in choices]
                 return [(start, end, new) for new in texts]
-    return [] if word in FUNCTION_WORDS and word not in SYNONYMS else None
+    return None
 
 
 def _counts(place: str, text: str, start: int) -> bool:
@@ -99,8 +112,3 @@ def _written(text: str, match: re.Match[str], choice: str) -> str:
     # In a title every word has its capital; "I" has it anywhere.
     is_capital = old[:1].isupper() and not re.match(r"I\b", old)
     return cased_like(new, old) if is_capital or begins_sentence(text, match.start()) else new
-
-
-def _base(word: str) -> str:
-    """The word without a contraction: "you" of "you'll"."""
-    return re.split(r"['’]", word.lower(), maxsplit=1)[0]

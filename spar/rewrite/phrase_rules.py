@@ -200,7 +200,7 @@ like
 very
     very (?:much|well|few|little)\b => !
     the very => !
-    very(?= (?!much\b|well\b|few\b|little\b|same\b|first\b|last\b)\w) => highly || extremely
+    very(?= (?!much\b|well\b|few\b|little\b|same\b|first\b|last\b)\w) => extremely || really
 well
     ^as well as => besides
     as well as => and

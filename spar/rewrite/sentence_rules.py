@@ -260,5 +260,63 @@ four
     four(?= [a-z]) => 4
 five
     five(?= [a-z]) => 5
+don't
+    don't(?! <subject>\b) => do not
+doesn't
+    doesn't(?! <subject>\b) => does not
+didn't
+    didn't(?! <subject>\b) => did not
+isn't
+    isn't(?! <subject>\b) => is not
+aren't
+    aren't(?! <subject>\b) => are not
+wasn't
+    wasn't(?! <subject>\b) => was not
+weren't
+    weren't(?! <subject>\b) => were not
+haven't
+    haven't(?! <subject>\b) => have not
+hasn't
+    hasn't(?! <subject>\b) => has not
+hadn't
+    hadn't(?! <subject>\b) => had not
+couldn't
+    couldn't(?! <subject>\b) => could not
+wouldn't
+    wouldn't(?! <subject>\b) => would not
+shouldn't
+    shouldn't(?! <subject>\b) => should not
+won't
+    won't(?! <subject>\b) => will not
+i'm
+    i'm => I am
+you're
+    you're => you are
+we're
+    we're => we are
+they're
+    they're => they are
+i've
+    i've => I have
+you've
+    you've => you have
+we've
+    we've => we have
+they've
+    they've => they have
+i'll
+    i'll => I will
+you'll
+    you'll => you will
+we'll
+    we'll => we will
+they'll
+    they'll => they will
+he'll
+    he'll => he will
+she'll
+    she'll => she will
+it'll
+    it'll => it will
 """
 """Of verb forms, pronouns, determiners and quantifiers."""

@@ -160,7 +160,7 @@ _SYNONYMS = """
     tip: hint, pointer | today: now, at present | together: jointly, as one | tool: device | top: best, peak | town: city | tradition: custom | traffic: road use
     travel: journey, go | true: real, right | truly: really | try: attempt | type: kind, sort | umbrella: parasol | underperform: fall short | unfortunately: sadly, alas | unique: distinctive, singular
     university: college, school | use: employ, apply | used: employed, applied | useful: helpful, handy | using: employing, with | usually: mostly, as a rule
-    valley: vale | various: several, diverse | vary: differ, change | very: highly, extremely, most | view: outlook | village: hamlet | visit: see, call on
+    valley: vale | various: several, diverse | vary: differ, change | very: extremely, really | view: outlook | village: hamlet | visit: see, call on
     visitor: guest, caller | walk: stroll | want: wish, desire | way: manner, method | weather: climate | week: seven days | weekend: days off
     whole: entire | window: pane | winter: cold season | wisdom: insight, good sense | woman: lady | wonder: marvel | wonderful: delightful, marvellous, splendid | work: labour, effort
     workshop: studio | world: globe, earth | write: pen, compose | wrong: mistaken | year: twelve months | yes: indeed, sure | yesterday: the day before | young: youthful
