@@ -144,6 +144,8 @@ def part_of_speech(text: str, span: Span) -> Literal["noun", "verb", "modifier"]
         return "noun" if _ends_noun(following) and is_head else "modifier"
     if following == "of" or (previous and is_adjective(previous) and _ends_noun(following)):
         return "noun"
+    if not previous and following in DETERMINERS | _OBJECTS and begins_sentence(text, span[0]):
+        return "verb"
     # "cats love milk" and "the cat loves milk", but "in daily use it"
     if previous in PLURALS or bool(_PLURAL.search(previous)) is not bool(_PLURAL.search(word)):
         is_object = following in DETERMINERS | _OBJECTS

@@ -171,11 +171,6 @@ ever
     (?:hardly|than|for|if|happily) ever => !
     ever (?:since|after|so)\b => !
     (\w+) ever(?= \w) => \1
-too
-    too (?:much|many|few|little)\b => !
-    too(?= (?:<adjective>|\w+ly)\b) => overly
-    (\w+) too<end> => \1 as well || \1
-    , too<end> => , as well
 yet
     as yet => so far
     (?:not|\w+n't) yet => !
@@ -191,16 +186,13 @@ while
     (?:a|the|once|worth|long|short) while => !
     while(?= (?:<subject>|the|my|your|our|their|some|others?)\b) => as || whereas
 like
+    ^like(?= (?:me|him|her|them|us|it|<det>)\b) => !
     (look|looks|looked|feel|feels|felt|sound|sounds|seem|seems|taste|tastes|smell|smells|just|is|are|was|were|be) like => !
     (would|'d) like to => \1 love to
     like to => love to
     (i|you|we|they|would|don't|to|people|not|really) like(?= (?!<end>)\w) => \1 enjoy
     (he|she|it|who) likes(?= \w) => \1 enjoys
     (\w+s),? like(?= [a-z]) => \1 such as
-very
-    very (?:much|well|few|little)\b => !
-    the very => !
-    very(?= (?!much\b|well\b|few\b|little\b|same\b|first\b|last\b)\w) => extremely || really
 well
     ^as well as => besides
     as well as => and
@@ -293,6 +285,8 @@ take
     take advantage of => exploit
     take a look at => look at
 future
+    in the future => later on
+    ^future(?= [a-z]{5,}) => later
     (?:the|a|in|of|our|your|my|their|his|her) future(?= [a-z]{5,}) => !
 thank
     thank you (?:so|very) much => many thanks
@@ -362,5 +356,20 @@ need
     need not => !
 only
     (the|my|your|his|her|its|our|their|an) only(?= [a-z]) => \1 sole
+pretty
+    pretty(?= (?:<adjective>|\w+ly|much|well)\b) => rather || fairly
+    pretty => lovely
+together
+    together with => along with
+result
+    as a result => consequently
+run
+    in the long run => over time
+    run(?= (?:a|an|the|my|your|our|his|her|their|it|this)\b) => operate
+ride
+    ride(?= (?:a|the|my|your|our|his|her|their)\b) => take
+night
+    at night => after dark
+    good night => !
 """
 """Of words that join others, and of words in set phrases."""

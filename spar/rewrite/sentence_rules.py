@@ -1,4 +1,4 @@
-r"""Rules for auxiliaries, "not", pronouns, determiners and quantifiers, as `spar.rewrite.function_words` reads them.
+r"""Rules for auxiliaries, "not", pronouns, determiners, quantifiers and contractions, as `spar.rewrite.function_words` reads them.
 
     is
         is not => isn't
@@ -260,6 +260,15 @@ four
     four(?= [a-z]) => 4
 five
     five(?= [a-z]) => 5
+too
+    too (?:much|many|few|little)\b => !
+    too(?= (?:<adjective>|\w+ly)\b) => overly
+    (\w+) too<end> => \1 as well || \1
+    , too<end> => , as well
+very
+    very (?:much|well|few|little)\b => !
+    the very => !
+    very(?= (?!much\b|well\b|few\b|little\b|same\b|first\b|last\b)\w) => extremely || really
 don't
     don't(?! <subject>\b) => do not
 doesn't
@@ -319,4 +328,4 @@ she'll
 it'll
     it'll => it will
 """
-"""Of verb forms, pronouns, determiners and quantifiers."""
+"""Of verb forms, pronouns, determiners, quantifiers and contractions."""

@@ -126,7 +126,8 @@ def synonyms(text: str, span: Span) -> Iterator[str]:
         if ending == "s" and is_adjective(base):
             return
         if part == "noun" and ending not in ("ing", "ed"):
-            choices: Sequence[str] = NOUN_SYNONYMS.get(base, general)
+            default = () if base in VERBS else general
+            choices: Sequence[str] = NOUN_SYNONYMS.get(base, default)
         elif ending in ("ing", "ed"):
             default = general if base in VERBS or base == lower else ()
             choices = () if part == "noun" else VERB_SYNONYMS.get(base, default)

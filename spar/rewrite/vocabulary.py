@@ -148,7 +148,7 @@ _SYNONYMS = """
     question: query | quick: fast, swift | quickly: fast, swiftly, rapidly | quiet: silent | quite: fairly, rather | railway: train line | rather: fairly, somewhat
     read: study | real: true, actual | really: truly, indeed | reason: cause, ground | receive: get | record: account | reduce: lower, cut | remember: recall
     rename: relabel | require: need | reschedule: move | result: outcome, effect | revolution: uprising, upheaval | ribbon: band | rich: wealthy, affluent | ride: travel, drive
-    right: correct, proper | river: stream, waterway | rock: stone, boulder | room: space, chamber | run: operate, sprint | sad: unhappy, sorrowful | safe: secure
+    right: correct | river: stream, waterway | rock: stone, boulder | room: space, chamber | run: operate, sprint | sad: unhappy, sorrowful | safe: secure
     say: state, remark | said: stated, remarked | science: research, knowledge | season: time of year | see: notice, view | seem: appear | sell: trade | several: some, a few, various
     shadow: shade | shelter: refuge | short: brief | show: display, reveal | silence: quiet | simple: plain, easy | simply: just, merely
     skill: ability | slaughter: killing | sleep: rest, slumber | slow: gradual, unhurried | small: little, tiny | smart: clever, bright | someone: a person, somebody | something: a thing, one thing
