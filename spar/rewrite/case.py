@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from spar.rewrite.code import code_spans
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit
 from spar.rewrite.guards import addresses, overlaps, path_of
 from spar.rewrite.layout import (
     ADDRESS,
-    code_spans,
     finditer_outside_code,
     lines,
     map_outside_code,
@@ -38,7 +38,7 @@ def _whole(text: str, change: Callable[[str], str], summary: str) -> Edit:
         raise CannotFix("the text has no letters")
     changed = map_outside_code(text, change)
     if any(change(text[a:b]) != text[a:b] for a, b in code_spans(text)):
-        raise CannotFix("that would change its code")
+        raise CannotFix("that would change its code, data or formulas")
     if any(change(part) != part for part in map(path_of, _addresses_of(text))):
         raise CannotFix("that would change an address")
     if changed == text:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
 
+from spar.rewrite.code import code_spans
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit
-from spar.rewrite.layout import ADDRESS, code_spans, finditer_outside_code, map_outside_code
+from spar.rewrite.layout import ADDRESS, finditer_outside_code, map_outside_code
 
 _NUMBER = re.compile(r"(?<![\w.,])(?P<currency>[$€£]?)\d+(?:\.\d{3})*(?:,\d+)+(?![\d])")
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+|\d{1,2}(?:,\d{2})+,\d{3}")
@@ -63,7 +64,7 @@ _BETWEEN = re.compile(r",+")
 def no_comma(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
     """Remove commas without making double spaces; the items of a series get another separator."""
     if any("," in text[a:b] for a, b in code_spans(text)):
-        raise CannotFix("its code has commas")
+        raise CannotFix("its code, data or formulas have commas")
     if any("," in m.group() for m in finditer_outside_code(ADDRESS, text)):
         raise CannotFix("an address in it has commas")
     for match in finditer_outside_code(_NUMBER, text):

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from spar.rewrite.edits import POSTSCRIPTS, Arguments, CannotFix, Context, Edit, body
 from spar.rewrite.guards import unclosed
-from spar.rewrite.layout import finditer_outside_code, lines, newline
+from spar.rewrite.layout import finditer_outside_code, is_protected, lines, newline
 from spar.rewrite.vocabulary import FUNCTION_WORDS, POSTSCRIPT_SENTENCES, topic_words
 
 _ALMOST_POSTSCRIPT = re.compile(
@@ -206,9 +206,8 @@ def json_format(text: str, arguments: Arguments, context: Context) -> Iterator[E
         yield Edit(inner, "left only the JSON")
     keys = ["response", "answer", "text", "content"]
     context.rng.shuffle(keys)
-    yield Edit(
-        json.dumps({keys[0]: text.strip()}, ensure_ascii=False), "wrapped the response in JSON"
-    )
+    wrapped = json.dumps({context.cased(keys[0]): text.strip()}, ensure_ascii=False)
+    yield Edit(wrapped, "wrapped the response in JSON")
 
 
 def _json_parts(text: str) -> Iterator[str]:
@@ -288,6 +287,8 @@ def first_word(text: str, arguments: Arguments, context: Context) -> Iterator[Ed
     start = re.match(r"\W*", text).end()  # type: ignore[union-attr]
     letter = text[start : start + 1]
     shown = context.cased(word[:1].upper() + word[1:])
+    if is_protected(text, start, start + 1):
+        yield Edit(f"{shown}.{newline(text) * 2}{text}", f'began with "{word}"')
     lowered = letter.lower() if _may_be_lowered(text, start, context) else letter
     yield Edit(f"{text[:start]}{shown} {lowered}{text[start + 1 :]}", f'began with "{word}"')
 

@@ -71,7 +71,7 @@ def test_code_is_left_alone() -> None:
     """A comma in code is a reason, not an edit."""
     result = rewrite(prompt_with(("punctuation:no_comma", {})), f"Tea, please.\n\n{CODE}", seed=0)
     assert not result.improved
-    assert result.unfixed == ("punctuation:no_comma (its code has commas)",)
+    assert result.unfixed == ("punctuation:no_comma (its code, data or formulas have commas)",)
 
 
 @pytest.mark.parametrize(
