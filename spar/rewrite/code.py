@@ -1,8 +1,8 @@
 """What of a response is no prose and stays byte for byte: code, formulas, JSON, CSV, aligned columns.
 
-    Run this:                    The point is           name,age          Name    Age
-                                 $(x, y)$.              Ann,23            Ann     23
-        print("a, b")            {"a": [1, 2]}          Bob,31            Bob     31
+    def add(a, b):               The point is           name,age          Name    Age
+        return a + b             $(x, y)$.              Ann,23            Ann     23
+    print(add(1, 2))             {"a": [1, 2]}          Bob,31            Bob     31
 
 Fences and backticks are code by their marks. What has none is told by its form, and prose that has a little of it stays
 prose: lines that only are indented, a price in dollars, numbers with commas one below the other.
@@ -54,6 +54,15 @@ _CODE_LINE = re.compile(
     r"|^\s*(?:sudo|apt|apt-get|npm|npx|yarn|pip3?|conda|git|docker|kubectl|curl|wget|brew|python3?|ssh|chmod|mkdir|cd|ls"
     r"|echo|export) [\w./~$\"'-]+|^\s*(?:SELECT|INSERT|UPDATE|DELETE|CREATE|FROM|WHERE)\b"
 )
+_STATEMENT = re.compile(
+    r"\s*(?:(?:const|let|var|int|float|double|auto|final|string|String)[ ])?[\w.\[\]\"']+(?:,[ ]?[\w.]+)*[ ]?[-+*/%|&]?=[ ]?[^\s=].*"
+    r"|\s*[\w.]+\(.*\)\s*[;:{]?|\s*return\b.*[()\[\]=+*/<>].*"
+    r"|\s*(?:async )?(?:def|class|function|public|private|static|void|fn|func)[ ]\w+.*[:{(]"
+    r"|\s*(?:for|while|if|elif|else if|with|switch|catch)\b.*[()\[\]<>=].*[:{]"
+    r"|\s*(?:import [\w.]+(?:,[ ]?[\w.]+)*;?|from [\w.]+ import .*|#include.*)"
+    r"|[^.!?]*[\w)\]\"'][)\]}]+;|\s*(?:SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE TABLE)\b[^.!?]*"
+)
+"""A line that is code wherever it stands: an assignment, a call, the head of a block."""
 _WORD = re.compile(r"[^\W\d_]{2,}")
 MOST_CELL_WORDS = 3
 """Words of a cell of rows whose commas have spaces after them; more is a clause."""
@@ -78,6 +87,9 @@ def block_spans(text: str) -> tuple[Span, ...]:
         rows = _lines(text)
         blocks += _indented(text, rows)
         blocks += _runs(text, rows)
+        blocks += _statements(rows)
+    elif _STATEMENT.fullmatch(text.rstrip()):
+        blocks.append((0, len(text.rstrip())))
     return _merged([*blocks, *formulas, *data])
 
 
@@ -190,6 +202,15 @@ def _indented(text: str, rows: Sequence[tuple[int, str]]) -> Iterator[Span]:
         index = last + 1
 
 
+def _statements(rows: Sequence[tuple[int, str]]) -> Iterator[Span]:
+    """Lines that are code without a mark of it, with the indented lines below them."""
+    is_code = False
+    for start, content in rows:
+        is_code = _STATEMENT.fullmatch(content) is not None or (is_code and content[:1].isspace())
+        if is_code:
+            yield start, start + len(content)
+
+
 def _is_indented(content: str, margin: int) -> bool:
     indent = _INDENT.match(content)
     return bool(content) and indent is not None and _width(indent.group()) >= margin + 4
@@ -256,7 +277,7 @@ def _is_csv(table: Sequence[list[str]]) -> bool:
 
 def _columns(content: str) -> list[str]:
     stripped = content.strip()
-    if _ITEM.match(content):
+    if _ITEM.match(content) or "|" in content:
         return []
     return _COLUMNS.split(stripped) if "\t" in stripped or "  " in stripped else []
 

@@ -18,6 +18,7 @@ CSV = 'name,age,city\nAnn,23,"Paris, France"\nBob,31,Rome'
 SPACED_CSV = "Name, Age, City\nAnn, 23, Rome\nBob, 31, Oslo"
 ALIGNED = "Name   Age   City\nAnn    23    Rome\nBob    31    Oslo"
 FORMULA = "\\[f(x,\ny) = x\\]"
+STATEMENTS = 'def hello(name):\n    text = "Hi, " + name\n    print(text, 1)\nx, y = hello("A"), 2'
 BLOCKS = (OBJECT, PRETTY, PYTHON, CSV, SPACED_CSV, ALIGNED, FORMULA)
 
 
@@ -30,6 +31,16 @@ def test_a_block_without_fences_is_no_prose(block: str, end: str) -> None:
     inner = [line for line in lines(text) if 19 <= line.start < 19 + len(block)]
     assert {line.kind for line in inner} == {"code"}
     assert block_spans(text.replace("\n", "\r\n"))
+
+
+def test_lines_of_code_without_fence_and_indent_are_no_prose() -> None:
+    """An assignment, a call and the head of a block with what stands below it are code; a formula in words is none."""
+    text = f"It is this, then:\n\n{STATEMENTS}\n\nWe know that x = 3, so add (x, y)."
+    assert [text[slice(*span)] for span in block_spans(text)] == STATEMENTS.split("\n")
+    prompt = prompt_with(
+        ("length_constraints:number_words", {"relation": "less than", "num_words": 8})
+    )
+    assert STATEMENTS in rewrite(prompt, text, seed=0).response
 
 
 @pytest.mark.parametrize(

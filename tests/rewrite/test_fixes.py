@@ -41,9 +41,9 @@ COMMAS = [
     ("In summer, cats and dogs play.", "In summer cats and dogs play."),
     ("However, in summer, cats and dogs play.", "However in summer cats and dogs play."),
     ("My friend, who sings and dances, left.", "My friend who sings and dances left."),
-    ("On the big table stood tea, milk and jam.", "On the big table stood tea; milk and jam."),
+    ("On the big table stood tea, milk and jam.", "On the big table stood tea and milk and jam."),
     ("Songs, like it, are old and long.", "Songs like it are old and long."),
-    ("We saw Nemo, a bold and bright fish.", "We saw Nemo; a bold and bright fish."),
+    ("We saw Nemo, a bold and bright fish.", "We saw Nemo – a bold and bright fish."),
     ("See https://x.org, and go.", "See https://x.org and go."),
 ]
 
@@ -59,12 +59,6 @@ def test_a_comma_that_may_mean_something_stays(text: str) -> None:
     """In an address, and where a number may be one or two."""
     result = rewrite(prompt_with(("punctuation:no_comma", {})), text, seed=0)
     assert result.response == text
-
-
-def test_a_series_gets_another_separator_by_seed() -> None:
-    """ "and" or semicolons between its items."""
-    results = {edited("punctuation:no_comma", {}, "Buy tea, milk, and sugar.", s) for s in range(9)}
-    assert results == {"Buy tea and milk and sugar.", "Buy tea; milk; and sugar."}
 
 
 def test_code_is_left_alone() -> None:

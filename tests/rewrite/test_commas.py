@@ -1,0 +1,104 @@
+"""What stands in the place of a comma, by what it divides."""
+
+from __future__ import annotations
+
+import pytest
+
+from spar.rewrite.clauses import begins_clause, has_clause, is_opening
+from tests.rewrite.test_fixes import edited
+
+SERIES = [
+    ("Buy tea, milk, and sugar.", {"Buy tea and milk and sugar."}),
+    ("Buy tea, milk or jam.", {"Buy tea or milk or jam."}),
+    (
+        "I see tea, milk, jam, and ale.",
+        {"I see tea and milk as well as jam and ale.", "I see tea; milk; jam; and ale."},
+    ),
+    (
+        "I see tea, milk, jam, ale and ham.",
+        {
+            "I see tea plus milk and jam as well as ale and ham.",
+            "I see tea; milk; jam; ale and ham.",
+        },
+    ),
+    ("We eat a, b, c, d, e, f, g, and h.", {"We eat a; b; c; d; e; f; g; and h."}),
+    ("Needed: tea, milk, salt", {"Needed: tea; milk; salt"}),
+    ("Rice, tea and milk, jam", {"Rice; tea and milk; jam"}),
+    ("It is a big, red, round ball.", {"It is a big red round ball."}),
+    (
+        "They are good at songs, including hers, his, and ours.",
+        {"They are good at songs including hers and his and ours."},
+    ),
+    ("Use `a`, `b`, and `c`.", {"Use `a` and `b` and `c`."}),
+    ('It has "a", "b", and "c".', {'It has "a" and "b" and "c".'}),
+    ("TEA, MILK, AND JAM ARE HERE.", {"TEA AND MILK AND JAM ARE HERE."}),
+    ("Dish: rice, Drink: tea", {"Dish: rice; Drink: tea"}),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), SERIES)
+def test_the_items_of_a_series_stay_apart(text: str, expected: set[str]) -> None:
+    """ "and" between three; pairs or semicolons between more, by seed; adjectives of one noun need nothing."""
+    assert {edited("punctuation:no_comma", {}, text, seed) for seed in range(9)} == expected
+
+
+OTHERS = [
+    ("On Monday, May 5, 2024, we met.", "On Monday May 5 2024 we met."),
+    ("He left Paris, France, for Rome, Italy.", "He left Paris (France) for Rome (Italy)."),
+    ("We saw France, Italy, and Spain.", "We saw France and Italy and Spain."),
+    ("In June, England won.", "In June England won."),
+    ("I know Gary, IN 46402, and Ann Lee, PhD.", "I know Gary IN 46402 and Ann Lee PhD."),
+    ("Ann, come here.", "Ann – come here."),
+    ("Thank you, Ann.", "Thank you Ann."),
+    ('She said, "Come in."', 'She said: "Come in."'),
+    ('"Come," she said, "and eat."', '"Come" she said "and eat."'),
+    ("John, my brother, is here.", "John – my brother – is here."),
+    ("I love my dog, Max, and my cat.", "I love my dog Max and my cat."),
+    ("I like tea, it is hot.", "I like tea; it is hot."),
+    ("I came, I saw, I won.", "I came; I saw; I won."),
+    ("If it rains, the cat sleeps.", "If it rains the cat sleeps."),
+    ("If you go, bring tea, milk, and jam.", "If you go bring tea and milk and jam."),
+    ("When we ate ham, rice, and jam, we slept.", "When we ate ham and rice and jam we slept."),
+    ("Even more sadly, the cat left.", "Even more sadly the cat left."),
+    ("Mix it, then add eggs.", "Mix it and then add eggs."),
+    ("If it is hot, then we swim.", "If it is hot then we swim."),
+    ("The more we eat, the more we grow.", "The more we eat the more we grow."),
+    ("Dr. Lee, who sang, left.", "Dr. Lee who sang left."),
+    ("Dear Ann,\n\nBest,\nBob", "Dear Ann\n\nBest\nBob"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), OTHERS)
+def test_another_comma_goes_or_becomes_a_mark(text: str, expected: str) -> None:
+    """Dashes around what names a thing once more, a semicolon between clauses, a colon before speech, else nothing."""
+    assert edited("punctuation:no_comma", {}, text) == expected
+
+
+@pytest.mark.parametrize(
+    ("part", "is_clause"),
+    [
+        ("We ate", True),
+        ("The old dog barked", True),
+        ("tea is hot", True),
+        ("went home", False),
+        ("to have tea", False),
+        ("if it rains", False),
+        ("is it hot", False),
+        ("all of the cups that we have", False),
+    ],
+)
+def test_a_clause_has_a_subject_and_a_verb(part: str, is_clause: bool) -> None:
+    """A question, an infinitive and a subordinate clause are none that can stand alone."""
+    assert has_clause(part) is is_clause
+
+
+def test_what_comes_before_the_subject() -> None:
+    """A phrase, an adverb or a subordinate clause; not a clause that begins with a phrase."""
+    assert all(
+        map(is_opening, ("In summer", "Every time we eat", "At the end of the day", "But so far"))
+    )
+    assert not any(
+        map(is_opening, ("On the big table stood tea", "In the end he left", "Bring tea"))
+    )
+    assert begins_clause("it's hot")
+    assert not begins_clause("these things")
