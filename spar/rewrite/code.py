@@ -66,6 +66,8 @@ _STATEMENT = re.compile(
 _WORD = re.compile(r"[^\W\d_]{2,}")
 MOST_CELL_WORDS = 3
 """Words of a cell of rows whose commas have spaces after them; more is a clause."""
+MOST_FAILURES = 200
+"""Brackets that begin as JSON does and are none, after which no more are tried."""
 
 
 @lru_cache(maxsize=64)
@@ -137,11 +139,12 @@ def _json(text: str) -> Iterator[Span]:
         return
     decoder, place = json.JSONDecoder(), 0
     starts = re.compile(f"{_OBJECT.pattern}|{_LIST.pattern}")
-    while match := starts.search(text, place):
+    failures = 0
+    while failures < MOST_FAILURES and (match := starts.search(text, place)):
         start = match.start()
         end = _json_end(decoder, text, start)
         if end is None:
-            place = start + 1
+            place, failures = start + 1, failures + 1
         else:
             yield start, end
             place = end

@@ -29,7 +29,7 @@ Join = Callable[[int, str], list[str]]
 _BREAK = re.compile(
     r"(?:(?<!\b[A-Z])(?<!\b[DMS][rst])(?<!\bMrs)(?<!\b[ei]\.[ge])[.]|[!?…;:])[.!?…]*(?=[\s\"'”’)\]*_]|$)|\n|[()\[\]{}\"“”«»|–—]|[ ]-+(?=[ ])"
 )
-_COMMA = re.compile(r"[ \t]*,+")
+_COMMA = re.compile(r"(?<![ \t])[ \t]*,+")
 _CONJUNCTION = re.compile(r"(?P<word>and|or|nor|&|as well as)[ ]", re.IGNORECASE)
 _INNER_CONJUNCTION = re.compile(
     r"(?P<item>\S+(?:[ ]\S+){0,4}?)[ ](?P<word>and|or|nor|&|as well as)[ ]", re.IGNORECASE
@@ -64,6 +64,8 @@ MOST_BARE_ITEM = 4
 MOST_APPOSITION = 20
 MOST_JOINED = 7
 """Items that are joined by words; more get semicolons."""
+MOST_PARTS = 200
+"""Parts of one sentence; more are a list, whatever they are."""
 _DASH = " –"
 
 
@@ -107,6 +109,8 @@ def separators(text: str, join: Join) -> Iterator[Change]:
 def _marks(region: _Region, rest: str) -> list[str]:
     """What stands in place of each comma of a region."""
     parts = region.parts
+    if len(parts) > MOST_PARTS:
+        return [";"] * (len(parts) - 1)
     marks: list[str] = []
     while len(marks) < len(parts) - 1:
         place = len(marks)
