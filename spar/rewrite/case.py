@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from spar.rewrite.capitals import is_acronym, is_own_spelling, out_of_capitals
 from spar.rewrite.code import code_spans
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit
 from spar.rewrite.guards import addresses, overlaps, path_of
@@ -63,6 +64,7 @@ def capital_words(text: str, arguments: Arguments, context: Context) -> Iterator
     context.rng.shuffle(free)
     # A word of more than three letters that says something reads as emphasis.
     content = sorted(free, key=lambda m: len(m.group()) <= 3 or m.group().lower() in FUNCTION_WORDS)
+    content.sort(key=lambda m: is_own_spelling(m.group()))
     missing = max(1, frequency - len(capital))
     if missing > len(content):
         raise CannotFix(f"the text has {len(content)} other words, {missing} are missing")
@@ -78,16 +80,18 @@ def _fewer_capitals(
 ) -> Iterator[Edit]:
     starts = {line.sentences[i][0] for line in lines(text) for i in range(len(line.sentences))}
     kept = addresses(text)
-    free = [m for m in capital if len(m.group()) > 1 and not overlaps(m.span(), kept)]
+    free = [
+        m
+        for m in capital
+        if len(m.group()) > 1 and not overlaps(m.span(), kept) and not is_acronym(text, *m.span())
+    ]
     context.rng.shuffle(free)
-    # Long words are emphasis rather than names of three letters.
-    free.sort(key=lambda m: len(m.group()) <= 4)
     if max(1, surplus) > len(free):
-        raise CannotFix("too many of its capital words have one letter or stand in an address")
+        raise CannotFix("too many of its capital words are acronyms or stand in an address")
 
     def lowered(match: re.Match[str]) -> str:
-        word = match.group()
-        return word.capitalize() if match.start() in starts else word.lower()
+        is_first = match.start() in starts
+        return out_of_capitals(text, match.group(), begins_sentence=is_first)
 
     for number in range(max(1, surplus), min(max(1, surplus) + 6, len(free) + 1)):
         yield Edit(

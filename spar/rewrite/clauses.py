@@ -19,7 +19,7 @@ _FINITE = (
     rf"(?:{_SURE}|bought|brought|built|caught|felt|found|got|held|hung|kept|led|left|lost|made|meant|met|paid|said|sent|sold"
     r"|spent|told|thought|understood|won)"
 )
-"""With those that may be participles."""
+"""With those that may be participles, and are verbs for sure only after a pronoun."""
 _OBJECTS = r"(?:and|or|but|to|in|on|at|for|with|the|a|an|of|from|by|as|if|when|because|so|too|who|that|which)\b"
 _SUBJECT = (
     rf"(?:(?:i|we|he|she|they|you)(?:['’](?:m|re|s|ve|d|ll))?[ ](?!{_OBJECTS})\w"
@@ -32,8 +32,7 @@ _HAS_PRONOUN = re.compile(
     rf"(?:^|(?<=[ ]))(?:i|we|he|she|they)(?:['’](?:m|re|s|ve|d|ll))?[ ](?!{_OBJECTS})\w",
     re.IGNORECASE,
 )
-_HAS_VERB = re.compile(rf"(?<=\w)[ ](?<!\bto )(?<!n't ){_FINITE}\b", re.IGNORECASE)
-_HAS_SURE_VERB = re.compile(rf"(?<=\w)[ ](?<!\bto )(?<!n't )(?:{_SURE})\b", re.IGNORECASE)
+_HAS_VERB = re.compile(rf"(?<=\w)[ ](?<!\bto )(?<!n't )(?:{_SURE})\b", re.IGNORECASE)
 _HAS_PAST = re.compile(
     r"^(?:the|a|an|my|our|your|his|her|their|its|this|that|these|those|[A-Z][\w'’-]*)(?:[ ][\w'’-]+){1,3}?[ ]"
     r"(?!(?:need|speed|seed|breed|hundred|indeed|red|bed)\b)\w{2,}ed\b"
@@ -109,7 +108,7 @@ def is_opening(part: str) -> bool:
         return False
     if len(words.split()) <= MOST_OPENING and not _HAS_PRONOUN.search(words):
         return True
-    has_verb = _HAS_PRONOUN.search(words) or _HAS_SURE_VERB.search(words)
+    has_verb = _HAS_PRONOUN.search(words) or _HAS_VERB.search(words)
     return not has_verb or _RELATIVE.search(words[: has_verb.start()]) is not None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from spar.rewrite.capitals import as_sentence_start
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
 from spar.rewrite.layout import (
     Span,
@@ -296,7 +297,7 @@ def _substitution(text: str, span: Span, choice: str) -> tuple[int, int, str]:
         if text[stop : stop + 1] == " " or (text[stop : stop + 2] == ", " and is_first):
             stop += 1 + (text[stop] == ",")
             if is_first and text[stop : stop + 1].islower():
-                choice, stop = text[stop].upper(), stop + 1
+                choice, stop = as_sentence_start(text[stop : stop + 40])[0], stop + 1
         elif text[:start].endswith(" "):
             start -= 1
     article = re.search(r"\b(an?) \Z", text[max(0, start - 4) : start], re.IGNORECASE)
