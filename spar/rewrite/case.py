@@ -87,7 +87,9 @@ def _fewer_capitals(
     ]
     context.rng.shuffle(free)
     if max(1, surplus) > len(free):
-        raise CannotFix("too many of its capital words are acronyms or stand in an address")
+        raise CannotFix(
+            "too many of its capital words are acronyms, have one letter or stand in an address"
+        )
 
     def lowered(match: re.Match[str]) -> str:
         is_first = match.start() in starts

@@ -63,6 +63,8 @@ _STATEMENT = re.compile(
     r"|[^.!?]*[\w)\]\"'][)\]}]+;|\s*(?:SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE TABLE)\b[^.!?]*"
 )
 """A line that is code wherever it stands: an assignment, a call, the head of a block."""
+_CALL = re.compile(r"(?<![\w.])[A-Za-z_][\w.]*\([^()\n]{0,80},[^()\n]{0,80}\)")
+_WORDS = re.compile(r"[^\W\d_]{2,}[ ]+[^\W\d_]{2,}")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 MOST_CELL_WORDS = 3
 """Words of a cell of rows whose commas have spaces after them; more is a clause."""
@@ -100,6 +102,9 @@ def _inline(text: str) -> Iterator[Span]:
         yield from (match.span() for match in _MARKED.finditer(text))
     yield from _formulas(text)
     yield from _json(text)
+    if "(" in text:
+        calls = _CALL.finditer(text)
+        yield from (match.span() for match in calls if not _WORDS.search(match.group()))
 
 
 def _may_be_marked(text: str) -> bool:

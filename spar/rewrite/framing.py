@@ -319,6 +319,9 @@ def _appended(text: str, end: int, addition: str, context: Context) -> Iterator[
     if "\n" not in text[:end].strip():
         separators = [" ", eol * 2]  # a text of one paragraph may stay one
     context.rng.shuffle(separators)
+    last = next((line.kind for line in lines(text) if line.start < end <= line.next), "prose")
+    if last in ("code", "table"):
+        separators = [eol * 2]  # a line right below would be one of its rows
     following = text[end:]
     for separator in dict.fromkeys([*separators, eol * 2, eol, " "]):
         # What comes after a postscript, the closing phrase, keeps its distance.

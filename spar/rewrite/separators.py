@@ -56,7 +56,14 @@ _NAME = re.compile(r"[A-Z][a-z]+(?:[ ][A-Z][a-z]+)?")
 _ADDRESSED = re.compile(
     r"(?:you|please|come|go|let|look|wait|stop|help|tell|give|take|do|don['’]t|can|could|will|would|are|what|why|how|I)\b"
 )
-_ENGLISH = re.compile(r"\b(?:the|and|of|is|was|are|we|it|this)\b", re.IGNORECASE)
+_ENGLISH = re.compile(
+    r"\b(?:the|and|of|is|was|are|we|it|this|a|an|my|i|he|she|you|with|to)\b", re.IGNORECASE
+)
+_OTHER_LANGUAGE = re.compile(
+    r"\b(?:der|das|und|ist|ein|eine|nicht|le|la|les|et|des|est|une|el|los|las|una|un|que|de|y|es|il|che|di|per|och|het|een"
+    r"|não|uma|em|os)\b",
+    re.IGNORECASE,
+)
 MOST_ITEM = 6
 """Words of an item between commas; a longer part is more than a name for a thing."""
 MOST_BARE_ITEM = 4
@@ -90,7 +97,7 @@ class _Region:
 
 def separators(text: str, join: Join) -> Iterator[Change]:
     """For each comma of a text what stands in its place."""
-    is_english = _ENGLISH.search(text) is not None
+    is_english = len(_ENGLISH.findall(text)) >= len(_OTHER_LANGUAGE.findall(text))
     start, before = 0, ""
     breaks = [(m.start(), m.end(), m.group().strip()[:1] or "\n") for m in _BREAK.finditer(text)]
     for stop, following, after in [*breaks, (len(text), len(text), "")]:
@@ -237,7 +244,7 @@ def _single(region: _Region, place: int) -> str:
     is_parenthesis = place > 0 and _NO_ITEM.match(left) is not None
     if has_clause(left) and begins_clause(right):
         return "" if has_subordinator(left) or is_parenthesis else ";"
-    is_doubtful = has_subordinator(left) or is_parenthesis
+    is_doubtful = has_subordinator(left) or is_parenthesis or not region.is_english
     if _may_be_apposition(left, right) and not is_doubtful:
         return ";" if has_clause(left) and has_clause(right) else _DASH
     is_pair = len(region.parts) == 2 and len(left.split()) <= 2 and len(right.split()) <= 2

@@ -50,6 +50,7 @@ def test_lines_of_code_without_fence_and_indent_are_no_prose() -> None:
         ("Of $x, y$, \\(a, b\\) and $E = mc^2$.", ["$x, y$", "\\(a, b\\)", "$E = mc^2$"]),
         ('It is cut: {"a": [1, 2\n\nSo, yes.', ['{"a": [1, 2']),
         ("1. Do it:\n\n        print(1, 2)\n\n2. So", ["        print(1, 2)"]),
+        ("Call add(x, y_2) or ask Ann(my friend, a cook).", ["add(x, y_2)"]),
         ("It was $5, and I paid 7 US$ for it.", []),
         ("As in [1, 2], [name, date] and {name}.", []),
         ("1. Go:\n\n    Then see what f(x) gives, and stop.\n\n2. So", []),
@@ -110,6 +111,15 @@ def test_a_text_is_made_json_after_its_case_is_changed() -> None:
     )
     result = rewrite(prompt, "It is a very nice day in the town.", seed=0)
     assert all(result.after)
+
+
+@pytest.mark.parametrize("block", [CSV, PYTHON, "| a | b |\n|---|---|\n| c | d |"])
+def test_what_is_added_below_a_block_is_no_row_of_it(block: str) -> None:
+    """A blank line stands between, whatever the seed."""
+    prompt = prompt_with(("startend:end_checker", {"end_phrase": "That is all."}))
+    text = f"It is this, then:\n\n{block}"
+    for seed in range(6):
+        assert rewrite(prompt, text, seed=seed).response == f"{text}\n\nThat is all."
 
 
 def test_a_first_word_stands_before_code() -> None:

@@ -64,6 +64,11 @@ OTHERS = [
     ("If it is hot, then we swim.", "If it is hot then we swim."),
     ("The more we eat, the more we grow.", "The more we eat the more we grow."),
     ("Dr. Lee, who sang, left.", "Dr. Lee who sang left."),
+    ("Vamos, a la playa, y a la casa.", "Vamos a la playa y a la casa."),
+    (
+        "Wir sahen Hunde, die Katzen, Bären und eine Maus.",
+        "Wir sahen Hunde; die Katzen; Bären und eine Maus.",
+    ),
     ("Dear Ann,\n\nBest,\nBob", "Dear Ann\n\nBest\nBob"),
 ]
 
