@@ -30,15 +30,15 @@ _BREAK = re.compile(
     r"(?:(?<!\b[A-Z])(?<!\b[DMS][rst])(?<!\bMrs)(?<!\b[ei]\.[ge])[.]|[!?…;:])[.!?…]*(?=[\s\"'”’)\]*_]|$)|\n|[()\[\]{}\"“”«»|–—]|[ ]-+(?=[ ])"
 )
 _COMMA = re.compile(r"(?<![ \t])[ \t]*,+")
-_CONJUNCTION = re.compile(r"(?P<word>and|or|nor|&|as well as)[ ]", re.IGNORECASE)
+_CONJUNCTION = re.compile(r"(?P<word>and|or|nor|&|as well as)(?:[ ]|\Z)", re.IGNORECASE)
 _INNER_CONJUNCTION = re.compile(
     r"(?P<item>\S+(?:[ ]\S+){0,4}?)[ ](?P<word>and|or|nor|&|as well as)[ ]", re.IGNORECASE
 )
 _NO_ITEM = re.compile(
     r"(?:who|whom|which|whose|where|when|while|but|so|because|although|though|as|if|including|such|especially|even|not"
     r"|then|yet|like|except|is|are|was|were|has|have|had|can|could|will|would|should|may|might|must|do|does|did|and|or|nor"
-    r"|in|on|at|by|of|with|from|to|for|according|however|too|though|please|etc|well|both|either|neither|particularly|mostly|mainly"
-    r"|usually|generally|notably|namely|specifically|perhaps|maybe|depending|based|therefore|thus)\b",
+    r"|in|on|at|by|of|with|without|from|to|for|after|before|during|since|until|under|over|through|despite|what|let['’]s|everyone|sir|according|however|too|though|please|etc|well|both|either|neither|particularly|mostly|mainly"
+    r"|usually|generally|notably|namely|specifically|perhaps|maybe|depending|based|therefore|thus)\b|[A-Z]\.",
     re.IGNORECASE,
 )
 """What follows a comma that is none of a series."""
@@ -49,6 +49,9 @@ _NO_NOUN_BEFORE = re.compile(
     r"\b(?:including|such as|like|to|of|with|for|and|or|but|that|is|are|was|were)\Z", re.IGNORECASE
 )
 _OWNED = re.compile(r"\b(?:my|our|your|his|her|its|their|the)[ ][a-z]+(?:\Z|,|[ ])")
+_ARTICLE_AND_WORD = re.compile(r"\b(?:an?|the)(?:[ ]very)?[ ]\w+\Z", re.IGNORECASE)
+_SHORT_PARTICIPLE = re.compile(r"[a-z]\w+ed(?:[ ]\S+){0,3}")
+_PAIR = re.compile(r"\w+[ ](?:and|or)[ ]\w+")
 _PARTICIPLE = re.compile(r"\w+(?:ing|ed)[ ]\w+[ ]\w", re.IGNORECASE)
 _THEN = re.compile(r"then\b", re.IGNORECASE)
 _THE_MORE = re.compile(r"the (?:\w+er|more|less|better|worse)\b", re.IGNORECASE)
@@ -56,6 +59,7 @@ _NAME = re.compile(r"[A-Z][a-z]+(?:[ ][A-Z][a-z]+)?")
 _ADDRESSED = re.compile(
     r"(?:you|please|come|go|let|look|wait|stop|help|tell|give|take|do|don['’]t|can|could|will|would|are|what|why|how|I)\b"
 )
+_NEXT_QUOTE = re.compile(r"[ ][\"“]")
 _ENGLISH = re.compile(
     r"\b(?:the|and|of|is|was|are|we|it|this|a|an|my|i|he|she|you|with|to)\b", re.IGNORECASE
 )
@@ -107,9 +111,16 @@ def separators(text: str, join: Join) -> Iterator[Change]:
             parts = [text[a:b].strip() for a, b in zip(edges[::2], edges[1::2], strict=True)]
             opens_line = not text[text.rfind("\n", 0, start) + 1 : start].strip()
             region = _Region(parts, before, after, opens_line, is_english, join)
-            marks = _marks(region, text[stop:])
+            line = text[text.rfind("\n", 0, stop) + 1 : stop]
+            is_quoted = text[stop : stop + 1] in ('"', "”") and (
+                text[stop] == "”" or line.count('"') % 2 == 1
+            )
+            marks = _marks(region, "" if is_quoted else text[stop:])
             for (a, b), mark in zip(commas, marks, strict=True):
-                yield a, b, mark
+                if b == stop and is_quoted and _NEXT_QUOTE.match(text, stop + 1):
+                    yield a, stop + 1, f"{text[stop]} and"  # "Dune," "Emma," and "Ulysses"
+                else:
+                    yield a, b, mark
         start, before = following, after
 
 
@@ -136,12 +147,15 @@ def _marks(region: _Region, rest: str) -> list[str]:
 def _series(region: _Region, place: int) -> list[str]:
     """What stands in place of the commas of the series whose first comma this is, nothing where there is none."""
     parts = region.parts
-    is_before_subject = all(map(is_opening, parts[: place + 1])) or is_subordinate(parts[place])
+    is_label = region.before in (":", "(", "[", "|") and " " not in parts[0]
+    is_before_subject = not is_label and all(map(is_opening, parts[: place + 1]))
     if region.is_list and place == 0 and len(parts) > MOST_BARE_ITEM and (bare := _bare(region, 0)):
         return bare
     if not parts[place] or _NO_NOUN_BEFORE.search(parts[place]):
         return []
     if is_before_subject and not _closes_within(region, place):
+        return []
+    if place and _SHORT_PARTICIPLE.fullmatch(parts[place]):
         return []
     end = place + 1
     while end < len(parts) and _is_item(parts[end], MOST_ITEM):
@@ -169,7 +183,12 @@ def _without_last_comma(region: _Region, place: int) -> list[str]:
         if inner and _is_item(inner["item"], MOST_BARE_ITEM) and not begins_clause(inner["item"]):
             items = [_tail(parts[place]), *parts[place + 1 : last], inner["item"]]
             is_doubtful = len(items) == 2 and has_subordinator(parts[place])
-            if is_doubtful or (len(items) == 2 and _may_be_apposition(parts[place], parts[last])):
+            is_attribute = _PAIR.fullmatch(parts[last]) and _is_before_verb(parts, place, last)
+            if (
+                is_attribute
+                or is_doubtful
+                or (len(items) == 2 and _may_be_apposition(parts[place], parts[last]))
+            ):
                 return []
             return _joined(region, [*items, "last"], inner["word"], closed=False)[:-1]
         if not _is_item(parts[last], MOST_ITEM):
@@ -177,39 +196,47 @@ def _without_last_comma(region: _Region, place: int) -> list[str]:
     return []
 
 
+def _is_before_verb(parts: Sequence[str], place: int, last: int) -> bool:
+    """Whether what stands between two commas belongs to the subject before it: "The flag, torn and old, came down"."""
+    if _CONJUNCTION.match(parts[place]):
+        return True
+    following = parts[last + 1] if last + 1 < len(parts) else ""
+    is_verb = bool(following) and not _NO_ITEM.match(following) and not begins_clause(following)
+    return place == 0 and last == 1 and is_verb and not has_clause(parts[place])
+
+
 def _bare(region: _Region, place: int) -> list[str]:
-    """A series without a conjunction, to the end of its region; an "etc" or a clause may end it."""
-    parts = region.parts
-    items = [_tail(parts[place]), *parts[place + 1 :]]
-    is_etc = items[-1].lower().startswith("etc")
-    if is_etc:
-        items.pop()
-    inner = [bool(_INNER_CONJUNCTION.match(item)) for item in items]
-    if len(items) < 3 - is_etc or (inner[-1] and not any(inner[1:-1])):
+    """A series without a conjunction, to the end of its region or to an "etc"."""
+    parts = region.parts[place:]
+    etc = next((i for i, part in enumerate(parts) if part.lower().startswith("etc")), None)
+    items = parts[1:etc]
+    inner = [_INNER_CONJUNCTION.match(item) is not None for item in items]
+    if len(items) < 2 - (etc is not None) or (inner[-1] and not any(inner[:-1])):
         return []
+    is_apposition = len(items) == 2 and _may_be_apposition(parts[0], items[0])
+    most = MOST_ITEM if region.is_list else MOST_BARE_ITEM
+    if is_apposition or not all(_is_item(item, most) for item in items):
+        return []
+    joined = len(items) + (etc is not None)
     if (
-        len(items) == 3
-        and _DETERMINED.match(items[1])
-        and _may_be_apposition(parts[place], items[1])
+        etc is None
+        and _ARTICLE_AND_WORD.search(parts[0])
+        and all(" " not in item for item in items[:-1])
     ):
-        return []
-    most = MOST_ITEM if region.is_list or any(inner) else MOST_BARE_ITEM
-    if not all(_is_item(item, most) for item in items[1:]):
-        return []
-    if re.search(r"\b(?:an?|the)(?:[ ]very)?[ ]\w+\Z", parts[place], re.IGNORECASE) and all(
-        len(item.split()) == 1 for item in items[1:-1]
-    ):
-        return [""] * (len(parts) - place - 1)  # adjectives before a noun
+        return [""] * joined  # adjectives before a noun
+    if region.is_list:
+        return [";"] * joined
     is_data = any(re.search(r"\d|://", item) for item in items)
+    if is_data or not region.is_english:
+        return [";"] * joined
     if (
-        region.is_list
+        any(len(item.split()) > 2 for item in items)
         or any(inner)
-        or is_data
-        or len(items) > MOST_BARE_ITEM
-        or not region.is_english
+        or _CONJUNCTION.match(parts[0])
+        or len(items) >= MOST_BARE_ITEM
     ):
-        return [*[";"] * (len(items) - 1), *[";"] * is_etc]
-    return [*[" and"] * (len(items) - 1), *[""] * is_etc]
+        return [";"] * joined if len(items) > 2 else []
+    return [*[" and"] * len(items), *[""] * (joined - len(items))]
 
 
 def _joined(region: _Region, items: Sequence[str], word: str, *, closed: bool) -> list[str]:

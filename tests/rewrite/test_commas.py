@@ -31,6 +31,18 @@ SERIES = [
     ),
     ("Use `a`, `b`, and `c`.", {"Use `a` and `b` and `c`."}),
     ('It has "a", "b", and "c".', {'It has "a" and "b" and "c".'}),
+    ('We read "Dune," "Emma," and "It."', {'We read "Dune" and "Emma" and "It."'}),
+    (
+        "It has uses (cooking, cleaning, etc.) here.",
+        {"It has uses (cooking; cleaning; etc.) here."},
+    ),
+    ("Bring a pen, ink, etc., to school.", {"Bring a pen and ink etc. to school."}),
+    (
+        "It is at the park, where we run, jump, and sing.",
+        {"It is at the park where we run and jump and sing."},
+    ),
+    ("It is fast, neat, and, of course, cheap.", {"It is fast and neat and of course cheap."}),
+    ("Speed Mode, Level Mode and Dark Mode", {"Speed Mode and Level Mode and Dark Mode"}),
     ("TEA, MILK, AND JAM ARE HERE.", {"TEA AND MILK AND JAM ARE HERE."}),
     ("Dish: rice, Drink: tea", {"Dish: rice; Drink: tea"}),
 ]
@@ -52,6 +64,14 @@ OTHERS = [
     ("Thank you, Ann.", "Thank you Ann."),
     ('She said, "Come in."', 'She said: "Come in."'),
     ('"Come," she said, "and eat."', '"Come" she said "and eat."'),
+    ('"I am late," said Tom. "Me, too."', '"I am late" said Tom. "Me too."'),
+    (
+        "The firm, founded in 1990, is in Rome, Oslo, and Bern.",
+        "The firm founded in 1990 is in Rome and Oslo and Bern.",
+    ),
+    ("The flag, torn and old, came down.", "The flag torn and old came down."),
+    ("Oh, my dear, what a lovely, sunny day!", "Oh my dear what a lovely sunny day!"),
+    ("Lee, K., & Ott, J. wrote it.", "Lee K. & Ott J. wrote it."),
     ("John, my brother, is here.", "John – my brother – is here."),
     ("I love my dog, Max, and my cat.", "I love my dog Max and my cat."),
     ("I like tea, it is hot.", "I like tea; it is hot."),
