@@ -55,7 +55,7 @@ def no_comma(text: str, arguments: Arguments, context: Context) -> Iterator[Edit
     styles: list[Join] = [_with_words, _with_semicolons]
     context.rng.shuffle(styles)
     summary = "removed the comma" if number == 1 else f"removed {number} commas"
-    for style in styles:
+    for style in (*styles, _with_semicolons_alone):
         yield Edit(_without(text, style), summary)
 
 
@@ -106,6 +106,11 @@ def _with_words(number: int, word: str) -> list[str]:
 def _with_semicolons(number: int, word: str) -> list[str]:
     """The same between few items, else semicolons."""
     return _with_words(number, word) if number <= MOST_WITH_AND else [";"] * (number - 1)
+
+
+def _with_semicolons_alone(number: int, word: str) -> list[str]:
+    """Where another constraint has no room for a word more."""
+    return [";"] * (number - 1)
 
 
 def _number(match: re.Match[str]) -> str | None:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from spar.rewrite.clauses import begins_clause, has_clause, is_opening
+from spar.rewrite.search import rewrite
+from tests.rewrite.constraints import LESS, prompt_with
 from tests.rewrite.test_fixes import edited
+from tests.rewrite.texts import english
 
 SERIES = [
     ("Buy tea, milk, and sugar.", {"Buy tea and milk and sugar."}),
@@ -97,6 +102,25 @@ OTHERS = [
 def test_another_comma_goes_or_becomes_a_mark(text: str, expected: str) -> None:
     """Dashes around what names a thing once more, a semicolon between clauses, a colon before speech, else nothing."""
     assert edited("punctuation:no_comma", {}, text) == expected
+
+
+def test_no_word_is_added_where_another_constraint_forbids_it() -> None:
+    """Semicolons then, between three items too."""
+    text = "We have tea, milk, or jam."
+    prompt = prompt_with(
+        ("punctuation:no_comma", {}),
+        ("keywords:frequency", {"relation": LESS, "keyword": "or", "frequency": 2}),
+    )
+    result = rewrite(prompt, text, seed=0)
+    assert result.response == "We have tea; milk; or jam."
+
+
+@given(text=english(), seed=st.integers(0, 9))
+def test_only_commas_go(text: str, seed: int) -> None:
+    """Every other character stays, in its order."""
+    prompt = prompt_with(("punctuation:no_comma", {}))
+    characters = iter(rewrite(prompt, text, seed=seed).response)
+    assert all(character in characters for character in text.replace(",", ""))
 
 
 @pytest.mark.parametrize(
