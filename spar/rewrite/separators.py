@@ -27,7 +27,8 @@ Join = Callable[[int, str], list[str]]
 """How a simple series of so many items with a conjunction is joined: what stands before each item but the first."""
 
 _BREAK = re.compile(
-    r"(?:(?<!\b[A-Z])(?<!\b[DMS][rst])(?<!\bMrs)(?<!\b[ei]\.[ge])[.]|[!?…;:])[.!?…]*(?=[\s\"'”’)\]*_]|$)|\n|[()\[\]{}\"“”«»|–—]|[ ]-+(?=[ ])"
+    r"(?:(?<!\b[A-Z])(?<!\b[DMS][rst])(?<!\bMrs)(?<!\b[ei]\.[ge])[.]|[!?…;:])[.!?…]*(?=[\s\"'”’)\]*_]|$)"
+    r"|\n|[()\[\]{}\"“”«»|–—]|[ ]-+(?=[ ])"
 )
 _COMMA = re.compile(r"(?<![ \t])[ \t]*,+")
 _CONJUNCTION = re.compile(r"(?P<word>and|or|nor|&|as well as)(?:[ ]|\Z)", re.IGNORECASE)
@@ -37,7 +38,8 @@ _INNER_CONJUNCTION = re.compile(
 _NO_ITEM = re.compile(
     r"(?:who|whom|which|whose|where|when|while|but|so|because|although|though|as|if|including|such|especially|even|not"
     r"|then|yet|like|except|is|are|was|were|has|have|had|can|could|will|would|should|may|might|must|do|does|did|and|or|nor"
-    r"|in|on|at|by|of|with|without|from|to|for|after|before|during|since|until|under|over|through|despite|what|let['’]s|everyone|sir|according|however|too|though|please|etc|well|both|either|neither|particularly|mostly|mainly"
+    r"|in|on|at|by|of|with|without|from|to|for|after|before|during|since|until|under|over|through|despite|what|let['’]s"
+    r"|everyone|sir|according|however|too|though|please|etc|well|both|either|neither|particularly|mostly|mainly"
     r"|usually|generally|notably|namely|specifically|perhaps|maybe|depending|based|therefore|thus)\b|[A-Z]\.",
     re.IGNORECASE,
 )
@@ -57,7 +59,7 @@ _THEN = re.compile(r"then\b", re.IGNORECASE)
 _THE_MORE = re.compile(r"the (?:\w+er|more|less|better|worse)\b", re.IGNORECASE)
 _NAME = re.compile(r"[A-Z][a-z]+(?:[ ][A-Z][a-z]+)?")
 _ADDRESSED = re.compile(
-    r"(?:you|please|come|go|let|look|wait|stop|help|tell|give|take|do|don['’]t|can|could|will|would|are|what|why|how|I)\b"
+    r"(?:you|please[ ]\w+|come|go|let|look|wait|stop|help|tell|give|take|do|don['’]t|can|could|will|would|are|what|why|how|I)\b"
 )
 _NEXT_QUOTE = re.compile(r"[ ][\"“]")
 _ENGLISH = re.compile(
@@ -73,6 +75,7 @@ MOST_ITEM = 6
 MOST_BARE_ITEM = 4
 """The same where no conjunction says that there is a series."""
 MOST_APPOSITION = 20
+"""Words that name once more what stands before them; more of them have a verb that is not seen."""
 MOST_JOINED = 7
 """Items that are joined by words; more get semicolons."""
 MOST_PARTS = 200
@@ -88,8 +91,11 @@ class _Region:
     before: str
     """The stop, bracket or line's end before it, "" at the text's start."""
     after: str
+    """The same after it."""
     opens_line: bool
+    """Whether nothing stands before it in its line."""
     is_english: bool
+    """Whether the text is, as far as its small words say: else no word and no dash is put into it."""
     join: Join
 
     @property
@@ -111,10 +117,7 @@ def separators(text: str, join: Join) -> Iterator[Change]:
             parts = [text[a:b].strip() for a, b in zip(edges[::2], edges[1::2], strict=True)]
             opens_line = not text[text.rfind("\n", 0, start) + 1 : start].strip()
             region = _Region(parts, before, after, opens_line, is_english, join)
-            line = text[text.rfind("\n", 0, stop) + 1 : stop]
-            is_quoted = text[stop : stop + 1] in ('"', "”") and (
-                text[stop] == "”" or line.count('"') % 2 == 1
-            )
+            is_quoted = _closes_quote(text, stop)
             marks = _marks(region, "" if is_quoted else text[stop:])
             for (a, b), mark in zip(commas, marks, strict=True):
                 if b == stop and is_quoted and _NEXT_QUOTE.match(text, stop + 1):
@@ -122,6 +125,11 @@ def separators(text: str, join: Join) -> Iterator[Change]:
                 else:
                     yield a, b, mark
         start, before = following, after
+
+
+def _closes_quote(text: str, place: int) -> bool:
+    line = text[text.rfind("\n", 0, place) + 1 : place]
+    return text.startswith("”", place) or (text.startswith('"', place) and line.count('"') % 2 == 1)
 
 
 def _marks(region: _Region, rest: str) -> list[str]:

@@ -66,6 +66,7 @@ OTHERS = [
     ("In June, England won.", "In June England won."),
     ("I know Gary, IN 46402, and Ann Lee, PhD.", "I know Gary IN 46402 and Ann Lee PhD."),
     ("Ann, come here.", "Ann – come here."),
+    ("Tea, please.", "Tea please."),
     ("Thank you, Ann.", "Thank you Ann."),
     ('She said, "Come in."', 'She said: "Come in."'),
     ('"Come," she said, "and eat."', '"Come" she said "and eat."'),
