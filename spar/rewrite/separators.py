@@ -39,7 +39,7 @@ _NO_ITEM = re.compile(
     r"(?:who|whom|which|whose|where|when|while|but|so|because|although|though|as|if|including|such|especially|even|not"
     r"|then|yet|like|except|is|are|was|were|has|have|had|can|could|will|would|should|may|might|must|do|does|did|and|or|nor"
     r"|in|on|at|by|of|with|without|from|to|for|after|before|during|since|until|under|over|through|despite|what|let['’]s"
-    r"|everyone|sir|according|however|too|though|please|etc|well|both|either|neither|particularly|mostly|mainly"
+    r"|everyone|sir|always|never|according|however|too|though|please|etc|well|both|either|neither|particularly|mostly|mainly"
     r"|usually|generally|notably|namely|specifically|perhaps|maybe|depending|based|therefore|thus)\b|[A-Z]\.",
     re.IGNORECASE,
 )
@@ -54,6 +54,8 @@ _OWNED = re.compile(r"\b(?:my|our|your|his|her|its|their|the)[ ][a-z]+(?:\Z|,|[ 
 _ARTICLE_AND_WORD = re.compile(r"\b(?:an?|the)(?:[ ]very)?[ ]\w+\Z", re.IGNORECASE)
 _SHORT_PARTICIPLE = re.compile(r"[a-z]\w+ed(?:[ ]\S+){0,3}")
 _PAIR = re.compile(r"\w+[ ](?:and|or)[ ]\w+")
+_PARTICIPLES = re.compile(r"\w+ed[ ](?:and|or)[ ]\w+ed\b")
+_THAT = re.compile(r".*\bthat[ ]")
 _PARTICIPLE = re.compile(r"\w+(?:ing|ed)[ ]\w+[ ]\w", re.IGNORECASE)
 _THEN = re.compile(r"then\b", re.IGNORECASE)
 _THE_MORE = re.compile(r"the (?:\w+er|more|less|better|worse)\b", re.IGNORECASE)
@@ -163,6 +165,8 @@ def _series(region: _Region, place: int) -> list[str]:
         return []
     if is_before_subject and not _closes_within(region, place):
         return []
+    if _THE_MORE.match(parts[place]) and _THE_MORE.match(parts[place + 1]):
+        return []
     if place and _SHORT_PARTICIPLE.fullmatch(parts[place]):
         return []
     end = place + 1
@@ -191,7 +195,9 @@ def _without_last_comma(region: _Region, place: int) -> list[str]:
         if inner and _is_item(inner["item"], MOST_BARE_ITEM) and not begins_clause(inner["item"]):
             items = [_tail(parts[place]), *parts[place + 1 : last], inner["item"]]
             is_doubtful = len(items) == 2 and has_subordinator(parts[place])
-            is_attribute = _PAIR.fullmatch(parts[last]) and _is_before_verb(parts, place, last)
+            is_attribute = _PARTICIPLES.match(parts[last]) or (
+                _PAIR.fullmatch(parts[last]) and _is_before_verb(parts, place, last)
+            )
             if (
                 is_attribute
                 or is_doubtful
@@ -274,7 +280,13 @@ def _single(region: _Region, place: int) -> str:
         return "" if any(map(has_subordinator, before)) or is_opening(left) else " and"
     if _THE_MORE.match(left) and _THE_MORE.match(right):
         return ""
-    if is_opening(left) or _NO_ITEM.match(right) or _NO_NOUN_BEFORE.search(left):
+    inner = _THAT.match(left)  # "so fast that in the end, she ...": a phrase in a clause
+    if (
+        is_opening(left)
+        or (inner and is_opening(left[inner.end() :]))
+        or _NO_ITEM.match(right)
+        or _NO_NOUN_BEFORE.search(left)
+    ):
         return ""
     is_parenthesis = place > 0 and _NO_ITEM.match(left) is not None
     if has_clause(left) and begins_clause(right):

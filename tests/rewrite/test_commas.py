@@ -88,7 +88,13 @@ OTHERS = [
     ("Even more sadly, the cat left.", "Even more sadly the cat left."),
     ("Mix it, then add eggs.", "Mix it and then add eggs."),
     ("If it is hot, then we swim.", "If it is hot then we swim."),
-    ("The more we eat, the more we grow.", "The more we eat the more we grow."),
+    (
+        "The more we eat, the more fit and able we are.",
+        "The more we eat the more fit and able we are.",
+    ),
+    ("We ran so fast that in the end, she gave up.", "We ran so fast that in the end she gave up."),
+    ("I need two plums, peeled and diced.", "I need two plums peeled and diced."),
+    ("She is kind, always going above and beyond.", "She is kind always going above and beyond."),
     ("Dr. Lee, who sang, left.", "Dr. Lee who sang left."),
     ("Vamos, a la playa, y a la casa.", "Vamos a la playa y a la casa."),
     (
