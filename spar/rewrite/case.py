@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from spar.rewrite.capitals import is_acronym, is_own_spelling, out_of_capitals
+from spar.rewrite.code import code_spans
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit
 from spar.rewrite.guards import addresses, overlaps, path_of
 from spar.rewrite.layout import (
     ADDRESS,
-    code_spans,
     finditer_outside_code,
     lines,
     map_outside_code,
@@ -38,7 +39,7 @@ def _whole(text: str, change: Callable[[str], str], summary: str) -> Edit:
         raise CannotFix("the text has no letters")
     changed = map_outside_code(text, change)
     if any(change(text[a:b]) != text[a:b] for a, b in code_spans(text)):
-        raise CannotFix("that would change its code")
+        raise CannotFix("that would change its code, data or formulas")
     if any(change(part) != part for part in map(path_of, _addresses_of(text))):
         raise CannotFix("that would change an address")
     if changed == text:
@@ -63,6 +64,7 @@ def capital_words(text: str, arguments: Arguments, context: Context) -> Iterator
     context.rng.shuffle(free)
     # A word of more than three letters that says something reads as emphasis.
     content = sorted(free, key=lambda m: len(m.group()) <= 3 or m.group().lower() in FUNCTION_WORDS)
+    content.sort(key=lambda m: is_own_spelling(m.group()))
     missing = max(1, frequency - len(capital))
     if missing > len(content):
         raise CannotFix(f"the text has {len(content)} other words, {missing} are missing")
@@ -78,16 +80,20 @@ def _fewer_capitals(
 ) -> Iterator[Edit]:
     starts = {line.sentences[i][0] for line in lines(text) for i in range(len(line.sentences))}
     kept = addresses(text)
-    free = [m for m in capital if len(m.group()) > 1 and not overlaps(m.span(), kept)]
+    free = [
+        m
+        for m in capital
+        if len(m.group()) > 1 and not overlaps(m.span(), kept) and not is_acronym(text, *m.span())
+    ]
     context.rng.shuffle(free)
-    # Long words are emphasis rather than names of three letters.
-    free.sort(key=lambda m: len(m.group()) <= 4)
     if max(1, surplus) > len(free):
-        raise CannotFix("too many of its capital words have one letter or stand in an address")
+        raise CannotFix(
+            "too many of its capital words are acronyms, have one letter or stand in an address"
+        )
 
     def lowered(match: re.Match[str]) -> str:
-        word = match.group()
-        return word.capitalize() if match.start() in starts else word.lower()
+        is_first = match.start() in starts
+        return out_of_capitals(text, match.group(), begins_sentence=is_first)
 
     for number in range(max(1, surplus), min(max(1, surplus) + 6, len(free) + 1)):
         yield Edit(

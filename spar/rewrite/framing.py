@@ -11,10 +11,11 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 
+from spar.rewrite.capitals import as_sentence_rest, as_sentence_start
 from spar.rewrite.edits import POSTSCRIPTS, Arguments, CannotFix, Context, Edit, body
 from spar.rewrite.guards import unclosed
-from spar.rewrite.layout import finditer_outside_code, lines, newline
-from spar.rewrite.vocabulary import FUNCTION_WORDS, POSTSCRIPT_SENTENCES, topic_words
+from spar.rewrite.layout import finditer_outside_code, is_protected, lines, newline
+from spar.rewrite.vocabulary import POSTSCRIPT_SENTENCES, topic_words
 
 _ALMOST_POSTSCRIPT = re.compile(
     r"^([ \t*_\"]*)(?:(?i:p\.[ ]?p\.?[ ]?s|p\.[ ]?s)|PP?S(?![ ]?[\d/-])|P[ ]S|[Pp]p?s(?=[.:,]))\b[.:]{0,2}",
@@ -206,9 +207,8 @@ def json_format(text: str, arguments: Arguments, context: Context) -> Iterator[E
         yield Edit(inner, "left only the JSON")
     keys = ["response", "answer", "text", "content"]
     context.rng.shuffle(keys)
-    yield Edit(
-        json.dumps({keys[0]: text.strip()}, ensure_ascii=False), "wrapped the response in JSON"
-    )
+    wrapped = json.dumps({context.cased(keys[0]): text.strip()}, ensure_ascii=False)
+    yield Edit(wrapped, "wrapped the response in JSON")
 
 
 def _json_parts(text: str) -> Iterator[str]:
@@ -250,10 +250,7 @@ def constrained_response(text: str, arguments: Arguments, context: Context) -> I
         close = "" if exact.group("gap").strip(": ") else exact.group("close")
         after = text[exact.end() :]
         if exact.group("stop") in (",", ";", ":"):  # a sentence of its own begins
-            begun = re.match(r"(\s*)(\w)", after)
-            after = (
-                begun.group(1) + begun.group(2).upper() + after[begun.end() :] if begun else after
-            )
+            after = as_sentence_start(after)
         changed = f"{text[: exact.start()]}My answer is {stance}.{close}{after}"
         yield Edit(changed, "gave the answer in the words of the option")
     start = body(text, context)[0]
@@ -288,19 +285,11 @@ def first_word(text: str, arguments: Arguments, context: Context) -> Iterator[Ed
     start = re.match(r"\W*", text).end()  # type: ignore[union-attr]
     letter = text[start : start + 1]
     shown = context.cased(word[:1].upper() + word[1:])
-    lowered = letter.lower() if _may_be_lowered(text, start, context) else letter
+    if is_protected(text, start, start + 1):
+        yield Edit(f"{shown}.{newline(text) * 2}{text}", f'began with "{word}"')
+    is_capital = context.arguments("change_case:english_capital") is not None
+    lowered = letter if is_capital else as_sentence_rest(text, start)
     yield Edit(f"{text[:start]}{shown} {lowered}{text[start + 1 :]}", f'began with "{word}"')
-
-
-def _may_be_lowered(text: str, start: int, context: Context) -> bool:
-    """Whether the first word has its capital only because it is the first: "The", but not "NASA", "I" or "Anna"."""
-    if context.arguments("change_case:english_capital") is not None:
-        return False
-    word = "".join(_WORD.findall(text[start:])[:1])
-    if word == "I" or word[1:] != word[1:].lower():
-        return False
-    lower = word.lower()
-    return lower in FUNCTION_WORDS or bool(re.search(rf"\b{re.escape(lower)}\b", text))
 
 
 def character_sequence(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
@@ -330,6 +319,9 @@ def _appended(text: str, end: int, addition: str, context: Context) -> Iterator[
     if "\n" not in text[:end].strip():
         separators = [" ", eol * 2]  # a text of one paragraph may stay one
     context.rng.shuffle(separators)
+    last = next((line.kind for line in lines(text) if line.start < end <= line.next), "prose")
+    if last in ("code", "table"):
+        separators = [eol * 2]  # a line right below would be one of its rows
     following = text[end:]
     for separator in dict.fromkeys([*separators, eol * 2, eol, " "]):
         # What comes after a postscript, the closing phrase, keeps its distance.

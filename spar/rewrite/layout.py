@@ -1,7 +1,7 @@
-"""The layout of a response: code, lines, sentences, and how to take sentences out without touching the others.
+"""The layout of a response: lines, sentences, and how to take sentences out without touching the others.
 
-Markdown is read as far as an edit needs it: fenced and inline code, formulas, links, tables, headings, list items,
-rules. Sentences end with a stop and white space, but for abbreviations; every line is one of its own, as in lists
+Markdown is read as far as an edit needs it: code and what is like it (`spar.rewrite.code`), links, tables, headings, list
+items, rules. Sentences end with a stop and white space, but for abbreviations; every line is one of its own, as in lists
 and poems. The rows of a table have no sentences: a row that is cut, marked or moved breaks the table.
 """
 
@@ -14,19 +14,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-Span = tuple[int, int]
-"""Start and end of a part of a text."""
-Kind = Literal["prose", "item", "heading", "rule", "blank", "code", "table"]
-"""What a line is; of code are the lines of a formula, too."""
+from spar.rewrite.code import Span as Span
+from spar.rewrite.code import block_spans, code_spans
 
-_CODE = re.compile(
-    r"^[ \t]*(?P<fence>`{3,}|~{3,})[^\n]*(?:\n(?:.*?^[ \t]*(?P=fence)[`~]*[ \t]*\r?$|.*)|\Z)|`[^`\n]+`",
-    re.MULTILINE | re.DOTALL,
-)
-_FORMULA = (
-    r"\$\$.{1,2000}?\$\$|\\\[.{1,2000}?\\\]|\\begin\{(?P<env>\w+\*?)\}.{0,4000}?\\end\{(?P=env)\}"
-)
-_BLOCK_FORMULA = re.compile(_FORMULA, re.DOTALL)
+Kind = Literal["prose", "item", "heading", "rule", "blank", "code", "table"]
+"""What a line is; of code are the lines of a formula and of data, too."""
+
 _ADDRESS = (
     r"(?i:\b(?:https?|ftp|sftp|ssh|git|file)://|\bwww\.|\bmailto:)[^\s<>\"”]*[^\s<>.,;:!?'\"”’)\]}*_]"
     r"|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
@@ -35,16 +28,13 @@ _ADDRESS = (
 ADDRESS = re.compile(rf"{_ADDRESS}|(?<=\]\()[^\s()]+(?=\))")
 """A URL, the target of a link, or an e-mail address."""
 _PROTECTED = re.compile(
-    rf"(?s:{_FORMULA})"
-    r"|\\\([^\n]{1,500}?\\\)|(?<![\\$\w])\$(?=[^\s$])[^$\n]*?(?<=[^\s\\$])\$(?![\d$])"  # formulas in a line
-    r"|\\[A-Za-z]+(?:\{[^{}\n]*\})*"
-    r"|<!--.{0,500}?-->|(?<!<)</?[A-Za-z][A-Za-z0-9-]*(?:[ \t][^<>\n]*)?/?>(?!>)"  # tags, but no title in <<>>
+    r"<!--.{0,500}?-->|(?<!<)</?[A-Za-z][A-Za-z0-9-]*(?:[ \t][^<>\n]*)?/?>(?!>)"  # tags, but no title in <<>>
     r"|(?<=\])\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:[ \t]+\"[^\"\n]*\")?\)|^[ ]{0,3}\[[^\]\n]+\]:[ \t]*\S+"  # links
     rf"|{_ADDRESS}",
     re.MULTILINE,
 )
 _TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
-_TABLE_ROW = re.compile(r"[ \t]*\|.*\|[ \t]*$")
+_TABLE_ROW = re.compile(r"[ \t]*(?:\|.*\||\+[-=+:]{2,}\+)[ \t]*$")
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _MARKER = re.compile(r"[ \t]*(?:[*+•-][ \t]+|\d{1,3}[.)][ \t]+|>[ \t]*)")
 _HEADING = re.compile(
@@ -76,11 +66,6 @@ def newline(text: str) -> str:
     return "\r\n" if "\r\n" in text else "\n"
 
 
-def code_spans(text: str) -> list[Span]:
-    """Fenced blocks, a last one without an end included, and inline code."""
-    return [match.span() for match in _CODE.finditer(text)] if "`" in text or "~~~" in text else []
-
-
 @lru_cache(maxsize=64)
 def protected_spans(text: str) -> tuple[Span, ...]:
     """What an edit of words never enters: code, formulas, HTML's tags, targets of links, URLs, e-mail addresses."""
@@ -100,15 +85,6 @@ def is_protected(text: str, start: int, end: int) -> bool:
     return (before >= 0 and start < spans[before][1]) or (
         before + 1 < len(spans) and spans[before + 1][0] < end
     )
-
-
-def fenced_spans(text: str) -> list[Span]:
-    """Code in lines of its own."""
-    return [
-        (start, end)
-        for start, end in code_spans(text)
-        if "\n" in text[start:end] or text[start:end].lstrip()[:3] in ("```", "~~~")
-    ]
 
 
 def outside_code(text: str) -> list[Span]:
@@ -151,8 +127,7 @@ def sub_outside_code(
 @lru_cache(maxsize=64)
 def lines(text: str) -> tuple[Line, ...]:
     """Every line, in order."""
-    formulas = [m.span() for m in _BLOCK_FORMULA.finditer(text) if "\n" in m.group()]
-    blocks = [*fenced_spans(text), *formulas]
+    blocks = block_spans(text)
     every = text.islower()
     result, start = [], 0
     raws: list[str] = _LINE.findall(text)

@@ -10,20 +10,13 @@ from itertools import chain, pairwise
 from spar.ifeval_verifiers import is_loaded
 from spar.instruction_checks import count_words
 from spar.own_verifiers import count_sentences
+from spar.rewrite.capitals import as_sentence_rest, as_sentence_start
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
 from spar.rewrite.guards import unclosed
+from spar.rewrite.joints import joints
 from spar.rewrite.layout import Span, lines, outside_code, sentences, without_sentences
 from spar.rewrite.substitutes import can_be_dropped
-from spar.rewrite.vocabulary import FUNCTION_WORDS
 
-_JOINTS = re.compile(
-    r";(?=[ ]\w)|[ ](?:-|–|—)(?=[ ](?:i|we|you|he|she|it|they|this|that|there)\b)"
-    r"|,(?=[ ](?:and|but|so|yet|or|then|which means|while) (?:i|we|you|he|she|it|they|the|a|an|this|that|these|those|there|"
-    r"my|our|your|his|her|its|their|many|some|people|in|for|when|if|as)\b)"
-    r"|(?=[ ](?:and|but|so) (?:i|we|you|he|she|it|they|there|this) (?:is|am|are|was|were|will|would|can|could|should|may|"
-    r"must|has|have|had|do|does|did|[a-z]+s|[a-z]+ed)\b)",
-    re.IGNORECASE,
-)
 _CLAUSE = re.compile(r"[,;:](?=\s)|[ ]+(?:-|–|—)(?=[ ])")
 _STOP = re.compile(r"[.!?…]+(?=[\"'”’)\]*_]*\Z)")
 _BETWEEN = re.compile(r"(?<=[ ])\w+(?=[ .!?])")
@@ -133,19 +126,21 @@ def fewer_sentences(text: str, arguments: Arguments, context: Context) -> Iterat
 
 def _joined(text: str, free: Sequence[Span], number: int, context: Context) -> Edit | None:
     """Put a semicolon between neighbouring sentences of one line; which ones is drawn."""
-    joints = [
+    places = [
         (left, right)
         for left, right in pairwise(free)
         if text[left[1] - 1] == "."
         and not text[left[1] : right[0]].strip(" ")
         and right[1] - right[0] > 3
     ]
-    if len(joints) < number:
+    if len(places) < number:
         return None
-    for left, right in sorted(context.rng.sample(joints, number), reverse=True):
-        first = text[right[0] : right[1]].split(maxsplit=1)[0].strip(",")
-        is_plain = first != "I" and first.lower() in FUNCTION_WORDS  # else it may be a name
-        head = text[right[0]].lower() if is_plain and not first.isupper() else text[right[0]]
+    # Where the capital may be a name's, it stays, and reads worse if it is none.
+    sure = [place for place in places if as_sentence_rest(text, place[1][0]) != text[place[1][0]]]
+    for left, right in sorted(
+        context.rng.sample(sure if len(sure) >= number else places, number), reverse=True
+    ):
+        head = as_sentence_rest(text, right[0])
         text = f"{text[: left[1] - 1]};{text[left[1] : right[0]]}{head}{text[right[0] + 1 :]}"
     return Edit(text, "joined two sentences" if number == 1 else f"joined {number + 1} sentences")
 
@@ -167,11 +162,7 @@ def more_sentences(text: str, arguments: Arguments, context: Context) -> Iterato
     """End lines that have no stop with one, and split sentences at semicolons and before "and", "but" and "so"."""
     missing = int(arguments["num_sentences"]) - count_as_verified(text)
     start, end = body(text, context)
-    places = [
-        (m.start(), m.end(), ".")
-        for a, b in outside_code(text)
-        for m in _JOINTS.finditer(text, a, b)
-    ]
+    places = [(*joint, ".") for joint in joints(text)]
     for line in lines(text):
         if (
             line.sentences
@@ -181,6 +172,7 @@ def more_sentences(text: str, arguments: Arguments, context: Context) -> Iterato
             places.append((line.sentences[-1][1], line.sentences[-1][1], "."))
     places = [place for place in places if start < place[0] and place[1] < end]
     context.rng.shuffle(places)
+    is_lower = context.arguments("change_case:english_lowercase") is not None
     if len(places) < missing:
         raise CannotFix(
             f"it has {count_as_verified(text)} sentences, and only {len(places)} places to split one at"
@@ -188,11 +180,9 @@ def more_sentences(text: str, arguments: Arguments, context: Context) -> Iterato
     for number in range(max(1, missing), min(len(places), missing + 4) + 1):
         split = text
         for a, b, stop in sorted(places[:number], reverse=True):
-            rest = re.match(r"(\s*[*_\"(]*)(\w)", split[b:])
             following = split[b:]
-            if rest and following[:1].isspace():
-                letter = context.cased(rest.group(2).upper())
-                following = rest.group(1) + letter + split[b + rest.end() :]
+            if following[:1].isspace() and not is_lower:
+                following = as_sentence_start(following)
             split = split[:a] + stop + following
         yield Edit(split, f"split {number} sentence{'s' * (number > 1)}")
 

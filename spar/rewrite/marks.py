@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
 
+from spar.rewrite.code import block_spans
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
 from spar.rewrite.layout import (
     Line,
     Span,
-    fenced_spans,
     finditer_outside_code,
     is_item_start,
     is_protected,
@@ -34,7 +34,7 @@ def bullets(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]
     """Make lines or sentences into bullets, or join surplus ones to those before them."""
     needed = int(arguments["num_bullets"])
     present = sorted(m.span() for pattern in (_STAR, _DASH) for m in pattern.finditer(text))
-    if any(a < stop and start < b for a, b in present for start, stop in fenced_spans(text)):
+    if any(a < stop and start < b for a, b in present for start, stop in block_spans(text)):
         raise CannotFix("its code has lines that count as bullets")
     if len(present) > needed:
         yield from _fewer_bullets(text, len(present) - needed, context)

@@ -1,7 +1,7 @@
 """The fix of each constraint type, in the order in which they are tried.
 
-First what takes repeated sentences out, then what adds sentences, then what takes words out, then length, then marks and what frames the text, and at last what
-changes every letter: so a later fix seldom breaks what an earlier one has met.
+First what takes repeated sentences out, then what adds sentences, then what takes words out, then length, then marks and what frames the text, then what
+changes every letter, and at last what makes data of it: so a later fix seldom breaks what an earlier one has met.
 """
 
 from __future__ import annotations
@@ -69,10 +69,10 @@ FIXES: Mapping[str, Fix] = {
     "detectable_format:number_highlighted_sections": marks.highlights,
     "change_case:capital_word_frequency": case.capital_words,
     "punctuation:no_comma": commas.no_comma,
-    "detectable_format:json_format": framing.json_format,
     "startend:quotation": framing.quotation,
     "change_case:english_lowercase": case.lower_case,
     "change_case:english_capital": case.upper_case,
+    "detectable_format:json_format": framing.json_format,
     "language:response_language": _other_language,
 }
 """Constraint type to its fix."""

@@ -11,6 +11,7 @@ import sys
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
+from spar.rewrite.capitals import as_sentence_start
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
 from spar.rewrite.function_words import Change, reformulations
 from spar.rewrite.inflection import cased_like, with_article
@@ -213,7 +214,7 @@ def _substitution(text: str, span: Span, choice: str) -> Change:
         if text[stop : stop + 1] == " " or (text[stop : stop + 2] == ", " and is_first):
             stop += 1 + (text[stop] == ",")
             if is_first and text[stop : stop + 1].islower():
-                choice, stop = text[stop].upper(), stop + 1
+                choice, stop = as_sentence_start(text[stop : stop + 40])[0], stop + 1
         elif text[:start].endswith(" "):
             start -= 1
     return with_article(text, (start, stop, choice))

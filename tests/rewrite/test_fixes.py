@@ -41,9 +41,9 @@ COMMAS = [
     ("In summer, cats and dogs play.", "In summer cats and dogs play."),
     ("However, in summer, cats and dogs play.", "However in summer cats and dogs play."),
     ("My friend, who sings and dances, left.", "My friend who sings and dances left."),
-    ("On the big table stood tea, milk and jam.", "On the big table stood tea; milk and jam."),
+    ("On the big table stood tea, milk and jam.", "On the big table stood tea and milk and jam."),
     ("Songs, like it, are old and long.", "Songs like it are old and long."),
-    ("We saw Nemo, a bold and bright fish.", "We saw Nemo; a bold and bright fish."),
+    ("We saw Nemo, a bold and bright fish.", "We saw Nemo – a bold and bright fish."),
     ("See https://x.org, and go.", "See https://x.org and go."),
 ]
 
@@ -61,17 +61,11 @@ def test_a_comma_that_may_mean_something_stays(text: str) -> None:
     assert result.response == text
 
 
-def test_a_series_gets_another_separator_by_seed() -> None:
-    """ "and" or semicolons between its items."""
-    results = {edited("punctuation:no_comma", {}, "Buy tea, milk, and sugar.", s) for s in range(9)}
-    assert results == {"Buy tea and milk and sugar.", "Buy tea; milk; and sugar."}
-
-
 def test_code_is_left_alone() -> None:
     """A comma in code is a reason, not an edit."""
     result = rewrite(prompt_with(("punctuation:no_comma", {})), f"Tea, please.\n\n{CODE}", seed=0)
     assert not result.improved
-    assert result.unfixed == ("punctuation:no_comma (its code has commas)",)
+    assert result.unfixed == ("punctuation:no_comma (its code, data or formulas have commas)",)
 
 
 @pytest.mark.parametrize(
