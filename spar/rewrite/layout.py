@@ -1,7 +1,7 @@
 """The layout of a response: code, lines, sentences, and how to take sentences out without touching the others.
 
 Markdown is read as far as an edit needs it: fenced and inline code, formulas, links, tables, headings, list items,
-rules. Sentences end with a stop and white space, but for abbreviations; every line is one of its own, as in lists
+rules. Sentences end as `spar.rewrite.sentence_ends` says; every line is one of its own, as in lists
 and poems. The rows of a table have no sentences: a row that is cut, marked or moved breaks the table.
 """
 
@@ -13,6 +13,8 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
+
+from spar.rewrite.sentence_ends import sentence_ends
 
 Span = tuple[int, int]
 """Start and end of a part of a text."""
@@ -51,10 +53,6 @@ _HEADING = re.compile(
     r"[ \t]*(?:#{1,6}[ \t].*|<<.*>>|\*\*[^*\n]+\*\*:?|[^\n.!?]{1,60}:|(?:SECTION|Section)[ ]?\d+.*)[ \t]*$"
 )
 _RULE = re.compile(r"[ \t]*([*_=-])(?:[ \t]*\1){2,}[ \t]*$")
-_STOP = re.compile(r"[.!?…]+[\"'”’)\]*_]*(?=\s)")
-_ABBREVIATIONS = frozenset(
-    "mr mrs ms dr prof st jr sr vs etc inc ltd co no fig vol approx dept est e.g i.e p.s p.p.s u.s a.m p.m".split()
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,12 +268,8 @@ def _sentences(text: str, start: int, end: int, *, is_lower: bool) -> tuple[Span
     while start < end and text[start].isspace():
         start += 1
     spans = []
-    for stop in _STOP.finditer(text, start, end):
-        if (
-            stop.end() < end
-            and not is_protected(text, stop.start(), stop.end())
-            and _ends_sentence(text, start, stop, end, is_lower=is_lower)
-        ):
+    for stop in sentence_ends(text, start, end, is_lower=is_lower):
+        if not is_protected(text, stop.start(), stop.end()):
             spans.append((start, stop.end()))
             start = stop.end()
             while start < end and text[start].isspace():
@@ -284,16 +278,3 @@ def _sentences(text: str, start: int, end: int, *, is_lower: bool) -> tuple[Span
     while last > start and text[last - 1].isspace():
         last -= 1
     return (*spans, (start, last)) if start < last else tuple(spans)
-
-
-def _ends_sentence(text: str, start: int, stop: re.Match[str], end: int, *, is_lower: bool) -> bool:
-    following = text[stop.end() : min(end, stop.end() + 40)].lstrip()
-    if not following:
-        return False
-    if not stop.group().startswith("."):
-        return True
-    word = text[max(start, stop.start() - 20) : stop.start()].split()
-    last = word[-1].lstrip("(\"'*_[").lower() if word else ""
-    if last in _ABBREVIATIONS or (len(last) == 1 and last.isalpha() and last != "i"):
-        return False
-    return is_lower or not following[0].islower()
