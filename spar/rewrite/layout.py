@@ -180,15 +180,41 @@ def is_item_start(text: str, span: Span) -> bool:
 
 def without_sentences(text: str, removed: Collection[Span]) -> str:
     """The text without some of its sentences, and without the white space, markers and lines that only they had."""
+    return _cut(text, cut_spans(text, removed))
+
+
+def cut_spans(text: str, removed: Collection[Span], others: Collection[int] = ()) -> list[Span]:
+    """What has to go with some sentences: white space, markers and lines that only they had.
+
+    Parameters
+    ----------
+    bare:
+        Numbers of lines without sentences that go, too.
+    """
     gone = set(removed)
     cuts: list[Span] = []
     table = lines(text)
-    dropped = [bool(line.sentences) and gone.issuperset(line.sentences) for line in table]
+    dropped = [
+        number in others or (bool(line.sentences) and gone.issuperset(line.sentences))
+        for number, line in enumerate(table)
+    ]
     for line, is_dropped in zip(table, dropped, strict=True):
         if not is_dropped:
             cuts += _cuts_in_line(line, gone)
-    cuts += _dropped_lines(table, dropped)
-    return _cut(text, cuts)
+    return [*cuts, *_dropped_lines(table, _with_blanks_between(table, dropped))]
+
+
+def _with_blanks_between(table: tuple[Line, ...], dropped: list[bool]) -> list[bool]:
+    """The dropped lines with the blank ones between two of them."""
+    last, joined = None, [*dropped]
+    for number, line in enumerate(table):
+        if dropped[number]:
+            if last is not None:
+                joined[last:number] = [True] * (number - last)
+            last = number
+        elif line.kind != "blank":
+            last = None
+    return joined
 
 
 def _cuts_in_line(line: Line, gone: Collection[Span]) -> list[Span]:

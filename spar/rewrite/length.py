@@ -10,9 +10,10 @@ from itertools import chain, pairwise
 from spar.ifeval_verifiers import is_loaded
 from spar.instruction_checks import count_words
 from spar.own_verifiers import count_sentences
+from spar.rewrite.cuts import cut_sentences
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
 from spar.rewrite.guards import unclosed
-from spar.rewrite.layout import Span, lines, outside_code, sentences, without_sentences
+from spar.rewrite.layout import Span, lines, outside_code, sentences
 from spar.rewrite.vocabulary import FUNCTION_WORDS
 from spar.rewrite.wording import can_be_dropped
 
@@ -155,7 +156,7 @@ def _cut_last(text: str, free: Sequence[Span], bound: int, back: int) -> Edit | 
     end = len(free) - back
 
     def is_short(number: int) -> bool:
-        return count_as_verified(without_sentences(text, free[end - number : end])) < bound
+        return count_as_verified(cut_sentences(text, free[end - number : end])) < bound
 
     # Lines without a stop count together, so how many must go is found by trying.
     numbers = range(1, end)
@@ -208,4 +209,4 @@ def count_as_verified(text: str) -> int:
 
 def _cut(text: str, removed: Sequence[Span]) -> Edit:
     cut = "a sentence" if len(removed) == 1 else f"{len(removed)} sentences"
-    return Edit(without_sentences(text, removed), f"cut {cut}")
+    return Edit(cut_sentences(text, removed), f"cut {cut}")

@@ -3,7 +3,7 @@
 The sky is blue. It is clear. The sky is blue. It is clear. The sky -> The sky is blue. It is clear.
 
 A sentence goes if the text has it already, if it is the beginning of one that it has, as where a model was stopped in the
-middle of a loop, or if most of its word 4-grams occurred before. A heading or a rule goes that nothing is left below.
+middle of a loop, or if most of its word 4-grams occurred before.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ import re
 from collections.abc import Iterator, Sequence
 
 from spar.repetition import N
+from spar.rewrite.cuts import cut_sentences
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
-from spar.rewrite.layout import Line, Span, lines, sentences, without_sentences
+from spar.rewrite.layout import Span, sentences
 
 _WORD = re.compile(r"\w+")
-_ABOVE = ("heading", "rule")
-"""Lines that something should stand below."""
 _SHARES = (1.0, 0.5)
 """Shares of a sentence's word 4-grams that occurred before from which on it goes, the more careful one first."""
 
@@ -31,7 +30,7 @@ def no_repetition(text: str, arguments: Arguments, context: Context) -> Iterator
         if not said_again or said_again == seen:
             continue
         seen = said_again
-        shorter = _without_bare_headings(without_sentences(text, said_again), text)
+        shorter = cut_sentences(text, said_again)
         count = len(said_again)
         again = "a sentence" if count == 1 else f"{count} sentences"
         yield Edit(shorter, f"left out {again} that the text had before")
@@ -65,41 +64,3 @@ def _is_start(words: tuple[str, ...], sentence: tuple[str, ...]) -> bool:
     return (
         len(sentence) > index and [*sentence[:index]] == whole and sentence[index].startswith(last)
     )
-
-
-def _without_bare_headings(text: str, before: str) -> str:
-    """The text without headings and rules below which nothing is left, and second ones below which nothing was."""
-    old = _bare(lines(before), before)
-    table = lines(text)
-    kept: list[Line] = []
-    for number in reversed(range(len(table))):
-        line = table[number]
-        content = _content(text, line)
-        if line.kind in _ABOVE and _is_bare(kept):
-            is_second = any(_content(text, other) == content for other in table[:number])
-            if is_second or content not in old:
-                while kept and kept[-1].kind == "blank":
-                    kept.pop()
-                continue
-        kept.append(line)
-    left = "".join(text[line.start : line.next] for line in reversed(kept))
-    return left if left == text else left.rstrip() + text[len(text.rstrip()) :]
-
-
-def _bare(table: Sequence[Line], text: str) -> set[str]:
-    """The headings and rules with nothing below where they first stand."""
-    first: dict[str, bool] = {}
-    for number, line in enumerate(table):
-        if line.kind in _ABOVE:
-            first.setdefault(_content(text, line), _is_bare(table[:number:-1]))
-    return {content for content, is_bare in first.items() if is_bare}
-
-
-def _is_bare(following: Sequence[Line]) -> bool:
-    """Whether the lines below a heading, from the text's end on, begin with another one or are blank."""
-    below = next((line for line in reversed(following) if line.kind != "blank"), None)
-    return below is None or below.kind in _ABOVE
-
-
-def _content(text: str, line: Line) -> str:
-    return text[line.start : line.end].strip()

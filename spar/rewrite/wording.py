@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from spar.rewrite.cuts import cut_sentences
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
 from spar.rewrite.layout import (
     Span,
     finditer_outside_code,
     outside_code,
     sentences,
-    without_sentences,
 )
 from spar.rewrite.vocabulary import (
     ADJECTIVES,
@@ -145,7 +145,7 @@ def _named(text: str, spans: Sequence[Span]) -> str:
 
 
 def _without(text: str, removed: Sequence[Span]) -> Edit:
-    shorter = without_sentences(text, removed)
+    shorter = cut_sentences(text, removed)
     left, before = len(_WORD.findall(shorter)), len(_WORD.findall(text))
     if not left or left < (1 - MOST_REMOVED) * before:
         raise CannotFix("most of the text would have to go")
