@@ -1,4 +1,4 @@
-"""Fixes that put something around a response: closing phrase, quotation marks, title, postscript, the prompt, JSON.
+"""Fixes that put something around a response: closing phrase, quotation marks, postscript, the prompt, JSON.
 
 They add what is missing and leave every byte of the response itself.
 """
@@ -13,8 +13,13 @@ from contextlib import suppress
 
 from spar.rewrite.edits import POSTSCRIPTS, Arguments, CannotFix, Context, Edit, body
 from spar.rewrite.guards import unclosed
-from spar.rewrite.layout import finditer_outside_code, lines, newline
-from spar.rewrite.vocabulary import FUNCTION_WORDS, POSTSCRIPT_SENTENCES, topic_words
+from spar.rewrite.layout import (
+    begins_with_markup,
+    finditer_outside_code,
+    newline,
+    separators_after,
+)
+from spar.rewrite.vocabulary import FUNCTION_WORDS, POSTSCRIPT_SENTENCES
 
 _ALMOST_POSTSCRIPT = re.compile(
     r"^([ \t*_\"]*)(?:(?i:p\.[ ]?p\.?[ ]?s|p\.[ ]?s)|PP?S(?![ ]?[\d/-])|P[ ]S|[Pp]p?s(?=[.:,]))\b[.:]{0,2}",
@@ -24,10 +29,6 @@ _ALMOST_POSTSCRIPT = re.compile(
 _FENCE = re.compile(r"^[ \t]*```", re.MULTILINE)
 _FENCED_JSON = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n?```", re.IGNORECASE | re.DOTALL)
 _TRAILING_COMMA = re.compile(r'("(?:\\.|[^"\\])*")|,(\s*[}\]])')
-_GREETING = re.compile(
-    r"(?:dear|hi|hello|hey|greetings|good (?:morning|afternoon|evening)|to whom|here|sure|certainly|of course)\b",
-    re.IGNORECASE,
-)
 _END = r"(?=[*_\"'”’)]*(?:[.,;:!…—–](?!\d)|\s+[-–—]|\s*\n|\s*\Z))"  # not "?": that is a question
 _SURELY = r"(?:absolutely|definitely|certainly|of course|surely)"
 _STANCES = {
@@ -112,34 +113,18 @@ def quotation(text: str, arguments: Arguments, context: Context) -> Iterator[Edi
     outer = (core[0] in _SMART) + (len(core) > 1 and core[-1] in _SMART)
     if outer and outer == sum(letter in _SMART for letter in core):  # they are around all of it
         yield Edit(f'{text[:start]}"{core.strip(_SMART)}"{text[end:]}', summary)
-    if core.count('"') % 2 and core[0] == '"':
-        yield Edit(f'{text[:end]}"{text[end:]}', "added the closing quotation mark")
-    elif core.count('"') % 2 and core[-1] == '"':
-        yield Edit(f'{text[:start]}"{text[start:]}', "added the opening quotation mark")
-    yield Edit(f'{text[:start]}"{core}"{text[end:]}', summary)
-
-
-def title(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
-    """Mark the first heading as the title, or add one of the text's own words."""
-    start, end = body(text, context)
-    eol = newline(text)
-    first = next((line for line in lines(text) if line.start <= start < line.next), None)
-    if first is not None and first.kind == "heading" and first.end <= end:
-        inner = _heading_words(text[start : first.end])
-        if inner and not _GREETING.match(inner) and "section" not in inner.lower():
-            marked = f"{text[:start]}<<{inner}>>{text[first.end :]}"
-            yield Edit(marked, "marked the heading as the title")
-    for words in topic_words(text[start:end], context.prompt, context.rng):
-        name = context.cased(f"<<{words}>>")
-        for separator in (eol * 2, eol, " "):
-            yield Edit(f"{text[:start]}{name}{separator}{text[start:]}", "added a title")
-
-
-def _heading_words(heading: str) -> str:
-    """A heading without its marks; those that belong to a part of it stay."""
-    inner = re.sub(r"^#{1,6}\s+|\s+#+$", "", heading.strip())
-    inner = re.sub(r"^(\*\*|__)(.*?)\1:?$", r"\2", inner).strip("<> \t")
-    return re.sub(r"^(?:title\s*:)?\s*|\s*:?$", "", inner, flags=re.IGNORECASE)
+    # Before a list item's mark, or in a line of code, a quotation mark would be a part of it.
+    opens_apart = begins_with_markup(text, start)
+    closes_apart = " " not in separators_after(text, end)
+    for gap in (newline(text) * 2, newline(text)):
+        opening, closing = '"' + gap * opens_apart, gap * closes_apart + '"'
+        if core.count('"') % 2 and core[0] == '"':
+            yield Edit(f"{text[:end]}{closing}{text[end:]}", "added the closing quotation mark")
+        elif core.count('"') % 2 and core[-1] == '"':
+            yield Edit(f"{text[:start]}{opening}{text[start:]}", "added the opening quotation mark")
+        yield Edit(f"{text[:start]}{opening}{core}{closing}{text[end:]}", summary)
+        if not opens_apart and not closes_apart:
+            return
 
 
 def postscript(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
@@ -256,8 +241,8 @@ def constrained_response(text: str, arguments: Arguments, context: Context) -> I
             )
         changed = f"{text[: exact.start()]}My answer is {stance}.{close}{after}"
         yield Edit(changed, "gave the answer in the words of the option")
-    start = body(text, context)[0]
-    for separator in (" ", newline(text) * 2):
+    start, eol = body(text, context)[0], newline(text)
+    for separator in (eol * 2, eol) if begins_with_markup(text, start) else (" ", eol * 2):
         yield Edit(
             f"{text[:start]}My answer is {stance}.{separator}{text[start:]}",
             "began with the answer in the words of the option",
@@ -325,13 +310,13 @@ def story(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
 
 def _appended(text: str, end: int, addition: str, context: Context) -> Iterator[str]:
     """The text with an addition at `end`, as a paragraph, a line or in the same line."""
-    eol = newline(text)
-    separators = [eol * 2, eol]
-    if "\n" not in text[:end].strip():
-        separators = [" ", eol * 2]  # a text of one paragraph may stay one
+    every = separators_after(text, end)
+    separators = [*every[:2]]
+    if "\n" not in text[:end].strip() and " " in every:
+        separators = [" ", every[0]]  # a text of one paragraph may stay one
     context.rng.shuffle(separators)
     following = text[end:]
-    for separator in dict.fromkeys([*separators, eol * 2, eol, " "]):
+    for separator in dict.fromkeys([*separators, *every]):
         # What comes after a postscript, the closing phrase, keeps its distance.
         gap = "" if not following.strip().strip('"') or following[:1].isspace() else separator
         yield text[:end] + separator + addition + gap + following

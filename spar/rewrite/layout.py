@@ -172,6 +172,29 @@ def sentences(text: str, span: Span) -> list[Span]:
     return [(start, end) for start, end in found if span[0] <= start and end <= span[1]]
 
 
+def begins_with_markup(text: str, place: int) -> bool:
+    """Whether a line begins at a place with marks that are none where something stands before them."""
+    line = _line_at(text, place)
+    marks = line.kind == "heading" and text[line.start : line.end].lstrip().startswith("#")
+    return marks or line.kind in ("item", "table", "code", "rule")
+
+
+def separators_after(text: str, end: int) -> tuple[str, ...]:
+    """What can part a text that ends at a place from more text, the best first, so that each stays what it is.
+
+    A space only after prose: in the line of a list item, a heading or a table's row the addition would be a part of it.
+    """
+    eol, kind = newline(text), _line_at(text, max(0, end - 1)).kind
+    if kind == "table":
+        return (eol * 2,)
+    return (eol * 2, eol) if kind in ("item", "heading", "code", "rule") else (eol * 2, eol, " ")
+
+
+def _line_at(text: str, place: int) -> Line:
+    table = lines(text)
+    return table[bisect_right(table, place, key=lambda line: line.start) - 1]
+
+
 def is_item_start(text: str, span: Span) -> bool:
     """Whether a sentence is the first of a list item, which has its mark already."""
     head = text[text.rfind("\n", 0, span[0]) + 1 : span[0]]
