@@ -7,9 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import chain, pairwise
 
-from spar.ifeval_verifiers import is_loaded
 from spar.instruction_checks import count_words
-from spar.own_verifiers import count_sentences
 from spar.rewrite.cuts import cut_sentences
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
 from spar.rewrite.guards import unclosed
@@ -121,12 +119,13 @@ def exact_words(text: str, arguments: Arguments, context: Context) -> Iterator[E
 def fewer_sentences(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
     """Join two or three sentences, or cut the last ones."""
     bound = int(arguments["num_sentences"])
-    surplus = max(1, count_as_verified(text) - bound + 1)
+    surplus = max(1, context.num_sentences(text) - bound + 1)
     free = sentences(text, body(text, context))
     if bound < 2:
         raise CannotFix(f"no text has less than {bound} sentences")
     joined = (_joined(text, free, surplus + extra, context) for extra in range(2))
-    cut = (_cut_last(text, free, bound, back) for back in (context.rng.choice((0, 0, 1)), 0))
+    backs = (context.rng.choice((0, 0, 1)), 0)
+    cut = (_cut_last(text, free, bound, back=back, context=context) for back in backs)
     for edit in chain(joined, cut) if surplus <= MOST_JOINED else chain(cut, joined):
         if edit is not None:
             yield edit
@@ -151,12 +150,14 @@ def _joined(text: str, free: Sequence[Span], number: int, context: Context) -> E
     return Edit(text, "joined two sentences" if number == 1 else f"joined {number + 1} sentences")
 
 
-def _cut_last(text: str, free: Sequence[Span], bound: int, back: int) -> Edit | None:
+def _cut_last(
+    text: str, free: Sequence[Span], bound: int, *, back: int, context: Context
+) -> Edit | None:
     """Cut as many of the last sentences as it takes, or so many that end `back` sentences before the last."""
     end = len(free) - back
 
     def is_short(number: int) -> bool:
-        return count_as_verified(cut_sentences(text, free[end - number : end])) < bound
+        return context.num_sentences(cut_sentences(text, free[end - number : end])) < bound
 
     # Lines without a stop count together, so how many must go is found by trying.
     numbers = range(1, end)
@@ -166,7 +167,7 @@ def _cut_last(text: str, free: Sequence[Span], bound: int, back: int) -> Edit | 
 
 def more_sentences(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
     """End lines that have no stop with one, and split sentences at semicolons and before "and", "but" and "so"."""
-    missing = int(arguments["num_sentences"]) - count_as_verified(text)
+    missing = int(arguments["num_sentences"]) - context.num_sentences(text)
     start, end = body(text, context)
     places = [
         (m.start(), m.end(), ".")
@@ -184,7 +185,7 @@ def more_sentences(text: str, arguments: Arguments, context: Context) -> Iterato
     context.rng.shuffle(places)
     if len(places) < missing:
         raise CannotFix(
-            f"it has {count_as_verified(text)} sentences, and only {len(places)} places to split one at"
+            f"it has {context.num_sentences(text)} sentences, and only {len(places)} places to split one at"
         )
     for number in range(max(1, missing), min(len(places), missing + 4) + 1):
         split = text
@@ -196,15 +197,6 @@ def more_sentences(text: str, arguments: Arguments, context: Context) -> Iterato
                 following = rest.group(1) + letter + split[b + rest.end() :]
             split = split[:a] + stop + following
         yield Edit(split, f"split {number} sentence{'s' * (number > 1)}")
-
-
-def count_as_verified(text: str) -> int:
-    """The number of sentences as the verifiers count them: lm-eval's where they are loaded, else spar's own."""
-    if not is_loaded():
-        return count_sentences(text)
-    from lm_eval.tasks.ifeval import instructions_util
-
-    return int(instructions_util.count_sentences(text))
 
 
 def _cut(text: str, removed: Sequence[Span]) -> Edit:
