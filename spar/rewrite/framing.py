@@ -31,6 +31,7 @@ _FENCED_JSON = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n?```", re.IGNORECASE | re
 _TRAILING_COMMA = re.compile(r'("(?:\\.|[^"\\])*")|,(\s*[}\]])')
 _END = r"(?=[*_\"'”’)]*(?:[.,;:!…—–](?!\d)|\s+[-–—]|\s*\n|\s*\Z))"  # not "?": that is a question
 _SURELY = r"(?:absolutely|definitely|certainly|of course|surely)"
+_SUBJECT = r"(?:it|i|you|he|she|we|they|this|that|there|absolutely|indeed|because|of course)\b"
 _STANCES = {
     "no": re.compile(
         rf"\W*(?:(?:no|nope|never|not(?: really| at all)?){_END}(?!\.\s?\d)"
@@ -45,7 +46,7 @@ _STANCES = {
         re.IGNORECASE,
     ),
     "yes": re.compile(
-        rf"\W*(?:(?:yes|yeah|yep)\b(?!-\w)(?!\W*(?:and|or|but)?[ ]?no\b)|{_SURELY}{_END}(?!\W+(?:here|i can|i will|i['’]ll|let)\b)"
+        rf"\W*(?:(?:yes|yeah|yep)\b(?:{_END}|(?=[ ](?:\(|{_SUBJECT})))(?!\W*(?:and|or|but)?[ ]?no\b)|{_SURELY}{_END}(?!\W+(?:here|i can|i will|i['’]ll|let)\b)"
         rf"|i (?:\w+ly )?agree(?:{_END}| with (?:you|this|that|the)\b)|it is true{_END})",
         re.IGNORECASE,
     ),
@@ -60,7 +61,11 @@ _NO_STATEMENT = re.compile(
     r"\b(?:if|whether|when|unless|not|never|doubt|said|says|some|might|could|would)\b|n['’]t\b",
     re.IGNORECASE,
 )
-_SAID = re.compile(rf"\b(?:yes|no){_END}", re.IGNORECASE)
+_SAID = re.compile(rf"\b(?P<said>yes|no){_END}", re.IGNORECASE)
+_YES_AND_NO = re.compile(r"\W*yes and no\b", re.IGNORECASE)
+_NEGATION = re.compile(r"\b(?:not|never|cannot|hardly|neither|nor)\b|n['’]t\b", re.IGNORECASE)
+MOST_OF_A_TAG = 4
+"""Words of a sentence that takes back the answer before it ("It is not.")."""
 _HEDGES = re.compile(
     r"\b(?:depends (?!on no\b)|not sure|unsure|uncertain|unclear|hard to say)", re.IGNORECASE
 )
@@ -230,6 +235,8 @@ def constrained_response(text: str, arguments: Arguments, context: Context) -> I
     if not stances and not answers:
         raise CannotFix("the text gives no answer that could be put as one of the options")
     stance = answers[0].group("stance").lower() if answers else next(iter(stances))
+    if _contradicts(text, stance, answers[0].start() if answers else 0):
+        raise CannotFix("the text takes its answer back, or gives more than one answer")
     exact = next((match for match in answers if _begins(text, match)), None)
     if exact:
         close = "" if exact.group("gap").strip(": ") else exact.group("close")
@@ -247,6 +254,18 @@ def constrained_response(text: str, arguments: Arguments, context: Context) -> I
             f"{text[:start]}My answer is {stance}.{separator}{text[start:]}",
             "began with the answer in the words of the option",
         )
+
+
+def _contradicts(text: str, stance: str, place: int) -> bool:
+    """Whether a text says another answer too, or negates the one that it gives at a place."""
+    said = {match["said"].lower() for match in _SAID.finditer(text)}
+    if stance == "maybe":
+        return len(said) == 1 and not _YES_AND_NO.match(text)
+    if said - {stance}:
+        return True
+    own, *others = re.split(r"(?:[.!?]+(?=\s)|\n)\s*", text[place:])
+    short = [other for other in others[:1] if len(other.split()) <= MOST_OF_A_TAG]
+    return stance == "yes" and any(_NEGATION.search(part) for part in [own, *short])
 
 
 def _begins(text: str, match: re.Match[str]) -> bool:

@@ -67,6 +67,15 @@ def test_a_sentence_with_the_answer_gets_the_words_of_the_option(text: str, expe
         "Yes, it is. But the answer is no.",
         "It depends on no rule. Yes, it is right.",
         "Certainly! Here is a poem.",
+        "I would not say yes.",
+        "Yes is not the answer.",
+        "Yes would be wrong.",
+        "Yes, they say. But I say no.",
+        "No, and yes.",
+        "I agree with you, but no.",
+        "Yes. It isn't.",
+        "Absolutely! Or not.",
+        "It depends. I would not say yes.",
     ],
 )
 def test_no_answer_is_read_into_a_text(text: str) -> None:
