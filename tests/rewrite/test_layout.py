@@ -47,6 +47,18 @@ def _nth(number: int, nth: int, word: str) -> dict[str, Any]:
             "The day I left Rome was warm.",
             "Day 1\nThe day I left Rome was warm.",
         ),
+        (
+            SECTIONS,
+            _steps(2, "Part"),
+            "Part I of the story\n\nTea.\n\n**Part II of It**\n\nMilk.",
+            "Part 1 of the story\n\nTea.\n\n**Part 2 of It**\n\nMilk.",
+        ),
+        (
+            SECTIONS,
+            _steps(2, "Part"),
+            "## Part One The Start\n\nTea.\n\n## Part Two The End\n\nMilk.",
+            "## Part 1 The Start\n\nTea.\n\n## Part 2 The End\n\nMilk.",
+        ),
         (SECTIONS, _steps(1), "Take step one-by-one.", "Step 1\nTake step one-by-one."),
         (
             SECTIONS,
