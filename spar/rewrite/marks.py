@@ -82,7 +82,8 @@ def _joints(
 ) -> list[tuple[Line, Line]]:
     """Drawn pairs of an item and the one before it that can be one: two of a list, or an item and the only one below it."""
     before = {right: left for left, right in pairwise(items) if _are_neighbours(text, left, right)}
-    left_over, joints = [*items], []
+    left_over: list[Line] = [*items]
+    joints: list[tuple[Line, Line]] = []
     while len(joints) < surplus:
         indents = [_indent(text, line) for line in left_over] + [-1]
         places = [at for at in range(1, len(left_over)) if left_over[at] in before]
