@@ -80,7 +80,7 @@ def sections(text: str, arguments: Arguments, context: Context) -> Iterator[Edit
 
 
 def _after_heading(text: str, place: int, name: str = "") -> bool:
-    """Whether a heading, or one of sections of that name, stands right before a place, and would be parted from its text."""
+    """Whether a heading, one of sections of that name, or a lead-in that ends with a colon would be parted from its text."""
     table = lines(text)
     index = bisect_left(table, place, key=lambda line: line.start) - 1
     while index >= 0 and not text[table[index].start : min(place, table[index].end)].strip(" *_=-"):
@@ -89,7 +89,8 @@ def _after_heading(text: str, place: int, name: str = "") -> bool:
         return False
     content = text[table[index].start : min(place, table[index].end)]
     own = rf"[ \t#*_]*{re.escape(name)}\s?\d+(?:[^.!?]*|\W*)$"
-    return table[index].kind == "heading" or bool(name and re.match(own, content))
+    is_lead_in = table[index].kind == "heading" or content.rstrip(" \t*_").endswith(":")
+    return is_lead_in or bool(name and re.match(own, content))
 
 
 def _with_headings(text: str, places: Sequence[int], name: str, first: int) -> str:

@@ -243,6 +243,12 @@ def test_a_list_keeps_its_levels(number: int, text: str, expected: set[str]) -> 
     ("name", "arguments", "text", "expected"),
     [
         (DIVIDED, {"num_paragraphs": 2}, "Tea.\nMilk.", "Tea.\n\n***\n\nMilk."),
+        (
+            DIVIDED,
+            {"num_paragraphs": 2},
+            "Do these, e.g. at home:\n\n* Boil it.\n* Go.",
+            "Do these, e.g. at home:\n\n* Boil it.\n\n***\n\n* Go.",
+        ),
         (SECTIONS, _steps(2), "Tea.\nMilk.", "Step 1\nTea.\n\nStep 2\nMilk."),
         (NTH, _nth(2, 1, "tea"), "Tea.\n \nMilk.", "Tea.\n\nMilk."),
         (NTH, _nth(2, 1, "tea"), "Tea.\n\n* one\n\nMilk.", "Tea.\n* one\n\nMilk."),
