@@ -14,7 +14,7 @@ from spar.rewrite.vocabulary import FUNCTION_WORDS, topic_words
 
 _UNDERLINE = re.compile(r"[ \t]*\r?\n[ \t]*(?:={3,}|-{3,})[ \t]*(?=\r?\n|\Z)")
 _GREETING = re.compile(
-    r"(?:dear|hi|hello|hey|greetings|good (?:morning|afternoon|evening)|to whom|here|sure|certainly|of course)\b",
+    r"(?:dear|hi|hello|hey|greetings|good (?:morning|afternoon|evening)|to whom|here|sure|certainly|of course|yes|no|maybe|thanks?)\b",
     re.IGNORECASE,
 )
 MOST_WORDS = 8
@@ -44,6 +44,8 @@ def _own_title(text: str, start: int, end: int) -> tuple[Span, str] | None:
         table = table[1:] if is_opening and table[1].kind == "heading" else []
     if not table or table[0].kind not in ("heading", "prose"):
         return None
+    if len(table) > 1 and text[table[0].end - 1] == ":" and table[1].kind == "item":
+        return None  # it introduces a list
     first = max(start, table[0].start)
     content = text[first : table[0].end].strip()
     inner = _heading_words(content)

@@ -19,6 +19,7 @@ ANSWER = "detectable_format:constrained_response"
 JSON = "detectable_format:json_format"
 END = "startend:end_checker"
 REQUEST = "Write a short poem of two lines about the sea and the wind that blows in the winter."
+LIST, TABLE = "* Tea.\n* Milk.", "| a | b |\n|---|---|\n| 1 | 2 |"
 NEARLY = "Write a short poem about the sea and the wind that blows in the winter."
 
 
@@ -159,13 +160,18 @@ def test_the_texts_own_title_is_marked_without_its_own_marks(text: str, expected
     assert edited("detectable_format:title", {}, text) == expected
 
 
-def test_a_salutation_is_no_title() -> None:
-    """A letter keeps how it begins."""
-    text = "Dear Hiring Manager:\n\nI write to you."
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Dear Hiring Manager:\n\nI write to you.",
+        "Ingredients:\n- tea\n- milk\n\nBoil it.",
+        "Yes\n\nIt is.",
+        "Roses are red\n\nViolets are blue",
+    ],
+)
+def test_a_first_line_that_is_no_title_stays(text: str) -> None:
+    """A salutation, what introduces a list, an answer, a verse."""
     assert edited("detectable_format:title", {}, text).endswith(f">>\n\n{text}")
-
-
-LIST, TABLE = "* Tea.\n* Milk.", "| a | b |\n|---|---|\n| 1 | 2 |"
 
 
 @pytest.mark.parametrize("text", [LIST, TABLE, "Tea:\n\n```\nx\n```", "# Tea", "> Tea.", "1. Tea."])
