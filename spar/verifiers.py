@@ -98,6 +98,21 @@ def verify_prompt(response: str, prompt: Prompt) -> tuple[Finding, ...]:
     return tuple(findings)
 
 
+def num_sentences(text: str, prompt: Prompt) -> int:
+    """How many sentences a text has, as the verifier of a prompt's constraints counts them.
+
+    Raises
+    ------
+    MissingExtra, UsageError
+        lm-eval counts them, and it or NLTK's tokenizer is not on this machine.
+    """
+    name = "length_constraints:number_sentences"
+    if _needs_lm_eval([(name, {}), *constraints_of(prompt)], is_nano=_is_nano(prompt)):
+        counted = count(name, text)
+        return counted if isinstance(counted, int) else len(counted)
+    return count_sentences(text)
+
+
 def unverifiable(prompt: Prompt) -> str:
     """Why programs cannot check the constraints of a prompt, in one line; "" if they can."""
     try:

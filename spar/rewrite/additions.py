@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from spar.keyword_observations import plain_text
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
 from spar.rewrite.guards import addresses, overlaps
-from spar.rewrite.layout import lines, newline, outside_code
+from spar.rewrite.layout import lines, newline, outside_code, separators_after
 from spar.rewrite.vocabulary import (
     LETTER_SENTENCES,
     LETTER_WORDS,
@@ -247,10 +247,11 @@ def _with_sentence(text: str, sentence: str, context: Context) -> Iterator[str]:
     context.rng.shuffle(paragraphs)
     for place in paragraphs[:2]:
         yield f"{text[:place]} {sentence}{text[place:]}"
-    eol = newline(text)
-    for separator in (
-        (" ", eol * 2, eol) if text[max(0, end - 1) : end] in (".", "!", "?") else (eol * 2, eol)
-    ):
+    separators = separators_after(text, end)
+    if " " in separators:  # in a paragraph only after a stop
+        is_ended = text[max(0, end - 1) : end] in (".", "!", "?")
+        separators = (" ", *separators[:2]) if is_ended else separators[:2]
+    for separator in separators:
         following = text[end:]
         gap = separator if following.strip().strip('"') and not following[:1].isspace() else ""
         yield f"{text[:end]}{separator}{sentence}{gap}{following}"

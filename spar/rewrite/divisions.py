@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
 from spar.rewrite.layout import (
     Kind,
+    Span,
     finditer_outside_code,
     is_item_start,
     is_protected,
@@ -79,7 +80,7 @@ def sections(text: str, arguments: Arguments, context: Context) -> Iterator[Edit
 
 
 def _after_heading(text: str, place: int, name: str = "") -> bool:
-    """Whether a heading, or one of sections of that name, stands right before a place, and would be parted from its text."""
+    """Whether a heading, one of sections of that name, or a lead-in that ends with a colon would be parted from its text."""
     table = lines(text)
     index = bisect_left(table, place, key=lambda line: line.start) - 1
     while index >= 0 and not text[table[index].start : min(place, table[index].end)].strip(" *_=-"):
@@ -88,19 +89,27 @@ def _after_heading(text: str, place: int, name: str = "") -> bool:
         return False
     content = text[table[index].start : min(place, table[index].end)]
     own = rf"[ \t#*_]*{re.escape(name)}\s?\d+(?:[^.!?]*|\W*)$"
-    return table[index].kind == "heading" or bool(name and re.match(own, content))
+    is_lead_in = table[index].kind == "heading" or content.rstrip(" \t*_").endswith(":")
+    return is_lead_in or bool(name and re.match(own, content))
 
 
 def _with_headings(text: str, places: Sequence[int], name: str, first: int) -> str:
     eol = newline(text)
     pieces, end = [], 0
     for number, place in enumerate(places, first):
-        before = text[end:place]
-        if place and not text[:place].rstrip(" \t").endswith("\n") and text[:place].strip():
-            before = before.rstrip(" \t") + eol * 2
-        pieces += [before, f"{name} {number}{eol}"]
+        gap = _missing_gap(text, place)
+        before = text[end:place].rstrip(" \t") if gap else text[end:place]
+        pieces += [before, gap, f"{name} {number}{eol}"]
         end = place
     return "".join([*pieces, text[end:]])
+
+
+def _missing_gap(text: str, place: int) -> str:
+    """The line ends after which what is put at a place stands apart from what is before it."""
+    before = text[:place].rstrip(" \t")
+    if not before.strip() or re.search(r"\n[ \t]*\r?\n\Z", before):
+        return ""
+    return newline(text) * (1 if before.endswith("\n") else 2)
 
 
 def paragraphs(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
@@ -132,8 +141,7 @@ def paragraphs(text: str, arguments: Arguments, context: Context) -> Iterator[Ed
             continue
         changed = text
         for place in reversed(_spread(inner, missing, context.rng)):
-            before = changed[:place].rstrip(" \t")
-            gap = "" if before.endswith("\n") else eol * 2
+            before, gap = changed[:place].rstrip(" \t"), _missing_gap(changed, place)
             changed = f"{before}{gap}***{eol * 2}{changed[place:]}"
         yield Edit(changed, f"put {missing} divider{'s' * (missing > 1)} between paragraphs")
     raise CannotFix(f"the text cannot be divided into {needed} paragraphs")
@@ -185,6 +193,12 @@ def _divided(text: str, needed: int, context: Context) -> Iterator[tuple[str, st
     if len(blocks) == needed:
         yield (text, "") if text.split("\n\n") == blocks else (tidy, "removed empty paragraphs")
         return
+    emptied = sub_outside_code(re.compile(r"(?<=\n)[ \t]+\n"), lambda _: "\n", text)
+    if len(blocks) < len([b for b in emptied.split("\n\n") if b.strip()]) <= needed:
+        done = "removed white space between paragraphs"
+        for divided, summary in _divided(emptied, needed, context):
+            yield divided, f"{done} and {summary}" if summary else done
+        return
     start, end = body(text, context)
     if len(blocks) > needed:
         for separator in ("\n", " "):
@@ -196,8 +210,10 @@ def _divided(text: str, needed: int, context: Context) -> Iterator[tuple[str, st
             surplus = len(blocks) - needed
             if len(joints) < surplus:
                 return
+            context.rng.shuffle(joints)
+            joints.sort(key=lambda gap: _makes_one_item(text, gap))
             changed = text
-            for a, b in sorted(context.rng.sample(joints, surplus), reverse=True):
+            for a, b in sorted(joints[:surplus], reverse=True):
                 changed = changed[:a] + separator + changed[b:]
             yield changed, f"joined {surplus + 1} paragraphs"
         return
@@ -216,11 +232,20 @@ def _can_join(text: str, gap: re.Match[str], separator: str) -> bool:
     """Whether two blocks stay what they are without the blank line between them; in one line only prose does."""
     if is_protected(text, *gap.span()):
         return False
-    left = next(line.kind for line in lines(text) if line.start <= gap.start() <= line.end)
-    right = next(line.kind for line in lines(text) if line.start == gap.end())
+    left, right = _kinds_around(text, gap.span())
     if separator == " ":
         return (left, right) in (("prose", "prose"), ("item", "prose"))
     return left != "table" and right not in ("rule", "blank")
+
+
+def _kinds_around(text: str, gap: Span) -> tuple[Kind, Kind]:
+    left = next(line.kind for line in lines(text) if line.start <= gap[0] <= line.end)
+    return left, next(line.kind for line in lines(text) if line.start == gap[1])
+
+
+def _makes_one_item(text: str, gap: Span) -> bool:
+    """Whether a paragraph would become a part of the list item before it."""
+    return _kinds_around(text, gap) == ("item", "prose")
 
 
 def _begins_in_code(text: str, blocks: Sequence[str], index: int) -> bool:

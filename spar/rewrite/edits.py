@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from spar.own_verifiers import count_sentences
 from spar.verifiers import Constraint
 
 Arguments = Mapping[str, Any]
@@ -44,6 +45,8 @@ class Context:
     """Every constraint of the prompt: what other fixes have framed the response with is not cut."""
     rng: random.Random
     """Draws where there is freedom: which sentence, which word, which place."""
+    num_sentences: Callable[[str], int] = count_sentences
+    """The sentences of a text as the prompt's verifier counts them."""
 
     def arguments(self, name: str) -> Arguments | None:
         """The arguments of the first constraint of a type, None where the prompt has none."""

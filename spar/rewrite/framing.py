@@ -1,4 +1,4 @@
-"""Fixes that put something around a response: closing phrase, quotation marks, title, postscript, the prompt, JSON.
+"""Fixes that put something around a response: closing phrase, quotation marks, postscript, the prompt, JSON.
 
 They add what is missing and leave every byte of the response itself.
 """
@@ -14,8 +14,14 @@ from contextlib import suppress
 from spar.rewrite.capitals import as_sentence_rest, as_sentence_start
 from spar.rewrite.edits import POSTSCRIPTS, Arguments, CannotFix, Context, Edit, body
 from spar.rewrite.guards import unclosed
-from spar.rewrite.layout import finditer_outside_code, is_protected, lines, newline
-from spar.rewrite.vocabulary import POSTSCRIPT_SENTENCES, topic_words
+from spar.rewrite.layout import (
+    begins_with_markup,
+    finditer_outside_code,
+    is_protected,
+    newline,
+    separators_after,
+)
+from spar.rewrite.vocabulary import POSTSCRIPT_SENTENCES
 
 _ALMOST_POSTSCRIPT = re.compile(
     r"^([ \t*_\"]*)(?:(?i:p\.[ ]?p\.?[ ]?s|p\.[ ]?s)|PP?S(?![ ]?[\d/-])|P[ ]S|[Pp]p?s(?=[.:,]))\b[.:]{0,2}",
@@ -25,12 +31,9 @@ _ALMOST_POSTSCRIPT = re.compile(
 _FENCE = re.compile(r"^[ \t]*```", re.MULTILINE)
 _FENCED_JSON = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n?```", re.IGNORECASE | re.DOTALL)
 _TRAILING_COMMA = re.compile(r'("(?:\\.|[^"\\])*")|,(\s*[}\]])')
-_GREETING = re.compile(
-    r"(?:dear|hi|hello|hey|greetings|good (?:morning|afternoon|evening)|to whom|here|sure|certainly|of course)\b",
-    re.IGNORECASE,
-)
 _END = r"(?=[*_\"'”’)]*(?:[.,;:!…—–](?!\d)|\s+[-–—]|\s*\n|\s*\Z))"  # not "?": that is a question
 _SURELY = r"(?:absolutely|definitely|certainly|of course|surely)"
+_SUBJECT = r"(?:it|i|you|he|she|we|they|this|that|there|absolutely|indeed|because|of course)\b"
 _STANCES = {
     "no": re.compile(
         rf"\W*(?:(?:no|nope|never|not(?: really| at all)?){_END}(?!\.\s?\d)"
@@ -45,7 +48,7 @@ _STANCES = {
         re.IGNORECASE,
     ),
     "yes": re.compile(
-        rf"\W*(?:(?:yes|yeah|yep)\b(?!-\w)(?!\W*(?:and|or|but)?[ ]?no\b)|{_SURELY}{_END}(?!\W+(?:here|i can|i will|i['’]ll|let)\b)"
+        rf"\W*(?:(?:yes|yeah|yep)\b(?:{_END}|(?=[ ](?:\(|{_SUBJECT})))(?!\W*(?:and|or|but)?[ ]?no\b)|{_SURELY}{_END}(?!\W+(?:here|i can|i will|i['’]ll|let)\b)"
         rf"|i (?:\w+ly )?agree(?:{_END}| with (?:you|this|that|the)\b)|it is true{_END})",
         re.IGNORECASE,
     ),
@@ -60,7 +63,11 @@ _NO_STATEMENT = re.compile(
     r"\b(?:if|whether|when|unless|not|never|doubt|said|says|some|might|could|would)\b|n['’]t\b",
     re.IGNORECASE,
 )
-_SAID = re.compile(rf"\b(?:yes|no){_END}", re.IGNORECASE)
+_SAID = re.compile(rf"\b(?P<said>yes|no){_END}", re.IGNORECASE)
+_YES_AND_NO = re.compile(r"\W*yes and no\b", re.IGNORECASE)
+_NEGATION = re.compile(r"\b(?:not|never|cannot|hardly|neither|nor)\b|n['’]t\b", re.IGNORECASE)
+MOST_OF_A_TAG = 4
+"""Words of a sentence that takes back the answer before it ("It is not.")."""
 _HEDGES = re.compile(
     r"\b(?:depends (?!on no\b)|not sure|unsure|uncertain|unclear|hard to say)", re.IGNORECASE
 )
@@ -113,34 +120,18 @@ def quotation(text: str, arguments: Arguments, context: Context) -> Iterator[Edi
     outer = (core[0] in _SMART) + (len(core) > 1 and core[-1] in _SMART)
     if outer and outer == sum(letter in _SMART for letter in core):  # they are around all of it
         yield Edit(f'{text[:start]}"{core.strip(_SMART)}"{text[end:]}', summary)
-    if core.count('"') % 2 and core[0] == '"':
-        yield Edit(f'{text[:end]}"{text[end:]}', "added the closing quotation mark")
-    elif core.count('"') % 2 and core[-1] == '"':
-        yield Edit(f'{text[:start]}"{text[start:]}', "added the opening quotation mark")
-    yield Edit(f'{text[:start]}"{core}"{text[end:]}', summary)
-
-
-def title(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
-    """Mark the first heading as the title, or add one of the text's own words."""
-    start, end = body(text, context)
-    eol = newline(text)
-    first = next((line for line in lines(text) if line.start <= start < line.next), None)
-    if first is not None and first.kind == "heading" and first.end <= end:
-        inner = _heading_words(text[start : first.end])
-        if inner and not _GREETING.match(inner) and "section" not in inner.lower():
-            marked = f"{text[:start]}<<{inner}>>{text[first.end :]}"
-            yield Edit(marked, "marked the heading as the title")
-    for words in topic_words(text[start:end], context.prompt, context.rng):
-        name = context.cased(f"<<{words}>>")
-        for separator in (eol * 2, eol, " "):
-            yield Edit(f"{text[:start]}{name}{separator}{text[start:]}", "added a title")
-
-
-def _heading_words(heading: str) -> str:
-    """A heading without its marks; those that belong to a part of it stay."""
-    inner = re.sub(r"^#{1,6}\s+|\s+#+$", "", heading.strip())
-    inner = re.sub(r"^(\*\*|__)(.*?)\1:?$", r"\2", inner).strip("<> \t")
-    return re.sub(r"^(?:title\s*:)?\s*|\s*:?$", "", inner, flags=re.IGNORECASE)
+    # Before a list item's mark, or in a line of code, a quotation mark would be a part of it.
+    opens_apart = begins_with_markup(text, start)
+    closes_apart = " " not in separators_after(text, end)
+    for gap in (newline(text) * 2, newline(text)):
+        opening, closing = '"' + gap * opens_apart, gap * closes_apart + '"'
+        if core.count('"') % 2 and core[0] == '"':
+            yield Edit(f"{text[:end]}{closing}{text[end:]}", "added the closing quotation mark")
+        elif core.count('"') % 2 and core[-1] == '"':
+            yield Edit(f"{text[:start]}{opening}{text[start:]}", "added the opening quotation mark")
+        yield Edit(f"{text[:start]}{opening}{core}{closing}{text[end:]}", summary)
+        if not opens_apart and not closes_apart:
+            return
 
 
 def postscript(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
@@ -245,6 +236,8 @@ def constrained_response(text: str, arguments: Arguments, context: Context) -> I
     if not stances and not answers:
         raise CannotFix("the text gives no answer that could be put as one of the options")
     stance = answers[0].group("stance").lower() if answers else next(iter(stances))
+    if _contradicts(text, stance, answers[0].start() if answers else 0):
+        raise CannotFix("the text takes its answer back, or gives more than one answer")
     exact = next((match for match in answers if _begins(text, match)), None)
     if exact:
         close = "" if exact.group("gap").strip(": ") else exact.group("close")
@@ -253,12 +246,24 @@ def constrained_response(text: str, arguments: Arguments, context: Context) -> I
             after = as_sentence_start(after)
         changed = f"{text[: exact.start()]}My answer is {stance}.{close}{after}"
         yield Edit(changed, "gave the answer in the words of the option")
-    start = body(text, context)[0]
-    for separator in (" ", newline(text) * 2):
+    start, eol = body(text, context)[0], newline(text)
+    for separator in (eol * 2, eol) if begins_with_markup(text, start) else (" ", eol * 2):
         yield Edit(
             f"{text[:start]}My answer is {stance}.{separator}{text[start:]}",
             "began with the answer in the words of the option",
         )
+
+
+def _contradicts(text: str, stance: str, place: int) -> bool:
+    """Whether a text says another answer too, or negates the one that it gives at a place."""
+    said = {match["said"].lower() for match in _SAID.finditer(text)}
+    if stance == "maybe":
+        return len(said) == 1 and not _YES_AND_NO.match(text)
+    if said - {stance}:
+        return True
+    own, *others = re.split(r"(?:[.!?]+(?=\s)|\n)\s*", text[place:])
+    short = [other for other in others[:1] if len(other.split()) <= MOST_OF_A_TAG]
+    return stance == "yes" and any(_NEGATION.search(part) for part in [own, *short])
 
 
 def _begins(text: str, match: re.Match[str]) -> bool:
@@ -314,16 +319,13 @@ def story(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
 
 def _appended(text: str, end: int, addition: str, context: Context) -> Iterator[str]:
     """The text with an addition at `end`, as a paragraph, a line or in the same line."""
-    eol = newline(text)
-    separators = [eol * 2, eol]
-    if "\n" not in text[:end].strip():
-        separators = [" ", eol * 2]  # a text of one paragraph may stay one
+    every = separators_after(text, end)
+    separators = [*every[:2]]
+    if "\n" not in text[:end].strip() and " " in every:
+        separators = [" ", every[0]]  # a text of one paragraph may stay one
     context.rng.shuffle(separators)
-    last = next((line.kind for line in lines(text) if line.start < end <= line.next), "prose")
-    if last in ("code", "table"):
-        separators = [eol * 2]  # a line right below would be one of its rows
     following = text[end:]
-    for separator in dict.fromkeys([*separators, eol * 2, eol, " "]):
+    for separator in dict.fromkeys([*separators, *every]):
         # What comes after a postscript, the closing phrase, keeps its distance.
         gap = "" if not following.strip().strip('"') or following[:1].isspace() else separator
         yield text[:end] + separator + addition + gap + following

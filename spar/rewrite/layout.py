@@ -1,7 +1,7 @@
 """The layout of a response: lines, sentences, and how to take sentences out without touching the others.
 
 Markdown is read as far as an edit needs it: code and what is like it (`spar.rewrite.code`), links, tables, headings, list
-items, rules. Sentences end with a stop and white space, but for abbreviations; every line is one of its own, as in lists
+items, rules. Sentences end as `spar.rewrite.sentence_ends` says; every line is one of its own, as in lists
 and poems. The rows of a table have no sentences: a row that is cut, marked or moved breaks the table.
 """
 
@@ -16,6 +16,7 @@ from typing import Literal
 
 from spar.rewrite.code import Span as Span
 from spar.rewrite.code import block_spans, code_spans
+from spar.rewrite.sentence_ends import sentence_ends
 
 Kind = Literal["prose", "item", "heading", "rule", "blank", "code", "table"]
 """What a line is; of code are the lines of a formula and of data, too."""
@@ -41,10 +42,6 @@ _HEADING = re.compile(
     r"[ \t]*(?:#{1,6}[ \t].*|<<.*>>|\*\*[^*\n]+\*\*:?|[^\n.!?]{1,60}:|(?:SECTION|Section)[ ]?\d+.*)[ \t]*$"
 )
 _RULE = re.compile(r"[ \t]*([*_=-])(?:[ \t]*\1){2,}[ \t]*$")
-_STOP = re.compile(r"[.!?…]+[\"'”’)\]*_]*(?=\s)")
-_ABBREVIATIONS = frozenset(
-    "mr mrs ms dr prof st jr sr vs etc inc ltd co no fig vol approx dept est e.g i.e p.s p.p.s u.s a.m p.m".split()
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +146,29 @@ def sentences(text: str, span: Span) -> list[Span]:
     return [(start, end) for start, end in found if span[0] <= start and end <= span[1]]
 
 
+def begins_with_markup(text: str, place: int) -> bool:
+    """Whether a line begins at a place with marks that are none where something stands before them."""
+    line = _line_at(text, place)
+    marks = line.kind == "heading" and text[line.start : line.end].lstrip().startswith("#")
+    return marks or line.kind in ("item", "table", "code", "rule")
+
+
+def separators_after(text: str, end: int) -> tuple[str, ...]:
+    """What can part a text that ends at a place from more text, the best first, so that each stays what it is.
+
+    A space only after prose: in the line of a list item, a heading or a table's row the addition would be a part of it.
+    """
+    eol, kind = newline(text), _line_at(text, max(0, end - 1)).kind
+    if kind in ("table", "code"):  # a line right below could be one of its own
+        return (eol * 2,)
+    return (eol * 2, eol) if kind in ("item", "heading", "rule") else (eol * 2, eol, " ")
+
+
+def _line_at(text: str, place: int) -> Line:
+    table = lines(text)
+    return table[bisect_right(table, place, key=lambda line: line.start) - 1]
+
+
 def is_item_start(text: str, span: Span) -> bool:
     """Whether a sentence is the first of a list item, which has its mark already."""
     head = text[text.rfind("\n", 0, span[0]) + 1 : span[0]]
@@ -157,15 +177,41 @@ def is_item_start(text: str, span: Span) -> bool:
 
 def without_sentences(text: str, removed: Collection[Span]) -> str:
     """The text without some of its sentences, and without the white space, markers and lines that only they had."""
+    return _cut(text, cut_spans(text, removed))
+
+
+def cut_spans(text: str, removed: Collection[Span], others: Collection[int] = ()) -> list[Span]:
+    """What has to go with some sentences: white space, markers and lines that only they had.
+
+    Parameters
+    ----------
+    bare:
+        Numbers of lines without sentences that go, too.
+    """
     gone = set(removed)
     cuts: list[Span] = []
     table = lines(text)
-    dropped = [bool(line.sentences) and gone.issuperset(line.sentences) for line in table]
+    dropped = [
+        number in others or (bool(line.sentences) and gone.issuperset(line.sentences))
+        for number, line in enumerate(table)
+    ]
     for line, is_dropped in zip(table, dropped, strict=True):
         if not is_dropped:
             cuts += _cuts_in_line(line, gone)
-    cuts += _dropped_lines(table, dropped)
-    return _cut(text, cuts)
+    return [*cuts, *_dropped_lines(table, _with_blanks_between(table, dropped))]
+
+
+def _with_blanks_between(table: tuple[Line, ...], dropped: list[bool]) -> list[bool]:
+    """The dropped lines with the blank ones between two of them."""
+    last, joined = None, [*dropped]
+    for number, line in enumerate(table):
+        if dropped[number]:
+            if last is not None:
+                joined[last:number] = [True] * (number - last)
+            last = number
+        elif line.kind != "blank":
+            last = None
+    return joined
 
 
 def _cuts_in_line(line: Line, gone: Collection[Span]) -> list[Span]:
@@ -245,12 +291,8 @@ def _sentences(text: str, start: int, end: int, *, is_lower: bool) -> tuple[Span
     while start < end and text[start].isspace():
         start += 1
     spans = []
-    for stop in _STOP.finditer(text, start, end):
-        if (
-            stop.end() < end
-            and not is_protected(text, stop.start(), stop.end())
-            and _ends_sentence(text, start, stop, end, is_lower=is_lower)
-        ):
+    for stop in sentence_ends(text, start, end, is_lower=is_lower):
+        if not is_protected(text, stop.start(), stop.end()):
             spans.append((start, stop.end()))
             start = stop.end()
             while start < end and text[start].isspace():
@@ -259,16 +301,3 @@ def _sentences(text: str, start: int, end: int, *, is_lower: bool) -> tuple[Span
     while last > start and text[last - 1].isspace():
         last -= 1
     return (*spans, (start, last)) if start < last else tuple(spans)
-
-
-def _ends_sentence(text: str, start: int, stop: re.Match[str], end: int, *, is_lower: bool) -> bool:
-    following = text[stop.end() : min(end, stop.end() + 40)].lstrip()
-    if not following:
-        return False
-    if not stop.group().startswith("."):
-        return True
-    word = text[max(start, stop.start() - 20) : stop.start()].split()
-    last = word[-1].lstrip("(\"'*_[").lower() if word else ""
-    if last in _ABBREVIATIONS or (len(last) == 1 and last.isalpha() and last != "i"):
-        return False
-    return is_lower or not following[0].islower()

@@ -7,14 +7,13 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import chain, pairwise
 
-from spar.ifeval_verifiers import is_loaded
 from spar.instruction_checks import count_words
-from spar.own_verifiers import count_sentences
 from spar.rewrite.capitals import as_sentence_rest, as_sentence_start
+from spar.rewrite.cuts import cut_sentences
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
 from spar.rewrite.guards import unclosed
 from spar.rewrite.joints import joints
-from spar.rewrite.layout import Span, lines, outside_code, sentences, without_sentences
+from spar.rewrite.layout import Span, lines, outside_code, sentences
 from spar.rewrite.substitutes import can_be_dropped
 
 _CLAUSE = re.compile(r"[,;:](?=\s)|[ ]+(?:-|–|—)(?=[ ])")
@@ -113,12 +112,13 @@ def exact_words(text: str, arguments: Arguments, context: Context) -> Iterator[E
 def fewer_sentences(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
     """Join two or three sentences, or cut the last ones."""
     bound = int(arguments["num_sentences"])
-    surplus = max(1, count_as_verified(text) - bound + 1)
+    surplus = max(1, context.num_sentences(text) - bound + 1)
     free = sentences(text, body(text, context))
     if bound < 2:
         raise CannotFix(f"no text has less than {bound} sentences")
     joined = (_joined(text, free, surplus + extra, context) for extra in range(2))
-    cut = (_cut_last(text, free, bound, back) for back in (context.rng.choice((0, 0, 1)), 0))
+    backs = (context.rng.choice((0, 0, 1)), 0)
+    cut = (_cut_last(text, free, bound, back=back, context=context) for back in backs)
     for edit in chain(joined, cut) if surplus <= MOST_JOINED else chain(cut, joined):
         if edit is not None:
             yield edit
@@ -145,12 +145,14 @@ def _joined(text: str, free: Sequence[Span], number: int, context: Context) -> E
     return Edit(text, "joined two sentences" if number == 1 else f"joined {number + 1} sentences")
 
 
-def _cut_last(text: str, free: Sequence[Span], bound: int, back: int) -> Edit | None:
+def _cut_last(
+    text: str, free: Sequence[Span], bound: int, *, back: int, context: Context
+) -> Edit | None:
     """Cut as many of the last sentences as it takes, or so many that end `back` sentences before the last."""
     end = len(free) - back
 
     def is_short(number: int) -> bool:
-        return count_as_verified(without_sentences(text, free[end - number : end])) < bound
+        return context.num_sentences(cut_sentences(text, free[end - number : end])) < bound
 
     # Lines without a stop count together, so how many must go is found by trying.
     numbers = range(1, end)
@@ -160,7 +162,7 @@ def _cut_last(text: str, free: Sequence[Span], bound: int, back: int) -> Edit | 
 
 def more_sentences(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
     """End lines that have no stop with one, and split sentences at semicolons and before "and", "but" and "so"."""
-    missing = int(arguments["num_sentences"]) - count_as_verified(text)
+    missing = int(arguments["num_sentences"]) - context.num_sentences(text)
     start, end = body(text, context)
     places = [(*joint, ".") for joint in joints(text)]
     for line in lines(text):
@@ -175,7 +177,7 @@ def more_sentences(text: str, arguments: Arguments, context: Context) -> Iterato
     is_lower = context.arguments("change_case:english_lowercase") is not None
     if len(places) < missing:
         raise CannotFix(
-            f"it has {count_as_verified(text)} sentences, and only {len(places)} places to split one at"
+            f"it has {context.num_sentences(text)} sentences, and only {len(places)} places to split one at"
         )
     for number in range(max(1, missing), min(len(places), missing + 4) + 1):
         split = text
@@ -187,15 +189,6 @@ def more_sentences(text: str, arguments: Arguments, context: Context) -> Iterato
         yield Edit(split, f"split {number} sentence{'s' * (number > 1)}")
 
 
-def count_as_verified(text: str) -> int:
-    """The number of sentences as the verifiers count them: lm-eval's where they are loaded, else spar's own."""
-    if not is_loaded():
-        return count_sentences(text)
-    from lm_eval.tasks.ifeval import instructions_util
-
-    return int(instructions_util.count_sentences(text))
-
-
 def _cut(text: str, removed: Sequence[Span]) -> Edit:
     cut = "a sentence" if len(removed) == 1 else f"{len(removed)} sentences"
-    return Edit(without_sentences(text, removed), f"cut {cut}")
+    return Edit(cut_sentences(text, removed), f"cut {cut}")

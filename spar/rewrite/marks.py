@@ -9,6 +9,7 @@ from contextlib import suppress
 from itertools import pairwise
 
 from spar.rewrite.code import block_spans
+from spar.rewrite.cuts import cut_sentences
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
 from spar.rewrite.layout import (
     Line,
@@ -19,20 +20,24 @@ from spar.rewrite.layout import (
     lines,
     newline,
     sentences,
-    without_sentences,
 )
 from spar.rewrite.vocabulary import FUNCTION_WORDS
 
 _STAR = re.compile(r"^(?P<indent>\s*)\*[^\*].*$", re.MULTILINE)
 _DASH = re.compile(r"^(?P<indent>\s*)-.*$", re.MULTILINE)
 _NUMBERED = re.compile(r"^([ \t]*)\d{1,3}[.)](?=[ \t]+\S)", re.MULTILINE)
+_OTHER_BULLET = re.compile(r"^([ \t]*)(?:[•‣◦▪●○](?=[ \t]*\S)|\+(?=[ \t]+\S))", re.MULTILINE)
+"""Marks of list items that IFEval's verifier does not count."""
 _RULE_OF_DASHES = re.compile(r"^([ \t]*)-{3,}([ \t]*)(?=\r?$)", re.MULTILINE)
 _CONTENT = re.compile(r"[^\W\d_]{4,}(?:[-'’][^\W\d_]+)?(?:[ ][^\W\d_]{4,})?")
 
 
 def bullets(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
     """Make lines or sentences into bullets, or join surplus ones to those before them."""
-    needed = int(arguments["num_bullets"])
+    yield from _to_number(text, int(arguments["num_bullets"]), context)
+
+
+def _to_number(text: str, needed: int, context: Context) -> Iterator[Edit]:
     present = sorted(m.span() for pattern in (_STAR, _DASH) for m in pattern.finditer(text))
     if any(a < stop and start < b for a, b in present for start, stop in block_spans(text)):
         raise CannotFix("its code has lines that count as bullets")
@@ -57,36 +62,53 @@ def _fewer_bullets(text: str, surplus: int, context: Context) -> Iterator[Edit]:
         for line in lines(text)
         if line.kind == "item" and text[line.start : line.end].lstrip()[0] in "*-"
     ]
-    pairs = [
-        (left, right)
-        for left, right in pairwise(items)
-        if not text[left.end : right.start].strip()
-        and text[left.end : right.start].count("\n") <= 2
-    ]
-    nested = [pair for pair in pairs if _indent(text, pair[1]) > _indent(text, pair[0])]
-    others = [pair for pair in pairs if pair not in nested]
-    context.rng.shuffle(nested)
-    context.rng.shuffle(others)
-    chosen = [*nested, *others][: max(0, surplus)]
+    chosen = _joints(text, items, surplus, context.rng)
     joined = "joined two bullets" if surplus == 1 else f"joined {surplus + 1} bullets"
-    if surplus > 0 and len(chosen) == surplus and len(items) > surplus:
+    if surplus > 0 and len(chosen) == surplus:
         changed = text
         for left, right in sorted(chosen, key=lambda pair: -pair[1].start):
             changed = _joined_lines(changed, left, right)
         yield Edit(changed, joined)
     last = [span for line in items[len(items) - surplus :] for span in line.sentences]
     if 0 < surplus <= len(items) and last:
-        cut = without_sentences(text, last)
+        cut = cut_sentences(text, last)
         if cut.strip():
             yield Edit(cut, f"cut {surplus} bullet{'s' * (surplus > 1)}")
     raise CannotFix("its surplus bullets cannot be joined")
+
+
+def _joints(
+    text: str, items: Sequence[Line], surplus: int, rng: random.Random
+) -> list[tuple[Line, Line]]:
+    """Drawn pairs of an item and the one before it that can be one: two of a list, or an item and the only one below it."""
+    before = {right: left for left, right in pairwise(items) if _are_neighbours(text, left, right)}
+    left_over: list[Line] = [*items]
+    joints: list[tuple[Line, Line]] = []
+    while len(joints) < surplus:
+        indents = [_indent(text, line) for line in left_over] + [-1]
+        places = [at for at in range(1, len(left_over)) if left_over[at] in before]
+        leaves = [at for at in places if indents[at + 1] <= indents[at]]
+        equal = [at for at in leaves if indents[at - 1] == indents[at]]
+        only = [at for at in leaves if indents[at + 1] <= indents[at - 1] < indents[at]]
+        if not equal and not only:
+            break
+        right = left_over.pop(rng.choice(equal or only))
+        joints.append((before[right], right))
+    return joints
+
+
+def _are_neighbours(text: str, left: Line, right: Line) -> bool:
+    between = text[left.end : right.start]
+    return not between.strip() and between.count("\n") <= 2
 
 
 def _joined_lines(text: str, left: Line, right: Line) -> str:
     marker = re.compile(r"[ \t]*[*-][ \t]*").match(text, right.start)
     assert marker is not None
     head = text[: left.end].rstrip()
-    separator = " " if head[-1:] in ".!?:;" else "; "
+    ending = head.rstrip("*_")[-1:]
+    is_below = _indent(text, right) > _indent(text, left)
+    separator = " " if ending in ".!?:;" else ": " if is_below else "; "
     return head + separator + text[marker.end() :]
 
 
@@ -101,20 +123,27 @@ def _more_bullets(
     marker = "-" if present and text[present[0][0] : present[0][1]].lstrip()[:1] == "-" else "*"
     summary = f"made {missing} part{'s' * (missing > 1)} of the text into bullets"
     start, end = body(text, context)
-    numbered = [
-        m for m in finditer_outside_code(_NUMBERED, text) if start <= m.start() and m.end() <= end
-    ]
-    if len(numbered) >= missing:
+    for pattern, turned in (
+        (_OTHER_BULLET, "wrote the marks of the bullets as asked"),
+        (_NUMBERED, "made the numbered items into bullets"),
+    ):
+        items = [
+            m for m in finditer_outside_code(pattern, text) if start <= m.start() and m.end() <= end
+        ]
+        if not items or (len(items) < missing and pattern is _NUMBERED):
+            continue
         changed = text
-        for match in reversed(numbered):
-            changed = changed[: match.start()] + match.group(1) + marker + changed[match.end() :]
-        turned = "made the numbered items into bullets"
-        if len(numbered) == missing:
+        for match in reversed(items):
+            after = changed[match.end() :]
+            gap = "" if after[:1].isspace() else " "
+            changed = f"{changed[: match.start()]}{match.group(1)}{marker}{gap}{after}"
+        if len(items) == missing:
             yield Edit(changed, turned)
-        else:  # one way of several; where the surplus cannot be joined, another way may do
-            with suppress(CannotFix):
-                for edit in _fewer_bullets(changed, len(numbered) - missing, context):
-                    yield Edit(edit.text, f"{turned} and {edit.summary}")
+            continue
+        # One way of several; where the surplus cannot be joined, another way may do.
+        with suppress(CannotFix):
+            for edit in _to_number(changed, len(present) + missing, context):
+                yield Edit(edit.text, f"{turned} and {edit.summary}")
     plain = [
         line
         for line in lines(text)
@@ -153,6 +182,8 @@ def _with_marks(text: str, parts: Sequence[Span], marker: str) -> str:
     if rest.lstrip(" \t")[:1] not in ("", "\r", "\n") and rest[:1].isspace():
         pieces.append(eol * 2)
         rest = rest.lstrip(" \t")
+    elif any(line.start == last + len(eol) and line.kind == "prose" for line in lines(text)):
+        pieces.append(eol)  # else the next line would be a part of the last bullet
     return "".join([*pieces, rest])
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit
 from spar.rewrite.layout import Kind, finditer_outside_code, lines, newline
+from spar.rewrite.vocabulary import FUNCTION_WORDS
 
 _BLANK = re.compile(r"[ \t]*\r?\n(?:[ \t]*\r?\n)+")
 HEAD_ENDS = r"(?:(?P<ends>[ \t]*(?:[:.)*_–—-]+(?!\w)|(?=\r?$))|[ \t]+(?=\())|)"
@@ -30,6 +31,8 @@ _GOES_ON = re.compile(
     r"these|those|it|they|he|she|and|but|so|as a result|for example)\b",
     re.IGNORECASE,
 )
+MOST_WORDS_OF_A_NAME = 10
+"""Words after the number of a heading."""
 _NO_ANSWER: tuple[Kind, ...] = ("blank", "heading", "rule")
 _STOPS = (".", "!", "?", "…", '"', "”", "'", "’", ")", "*", "_")
 _LINE_RULE = re.compile(
@@ -120,4 +123,16 @@ def _are_alike(first: str, second: str) -> bool:
 
 def is_heading(match: re.Match[str]) -> bool:
     """Whether a name and a number at a line's start are a heading, not prose such as "Part I agree with"."""
-    return match["ends"] is not None or bool(match["marks"].strip() and match["number"].isdigit())
+    is_marked = bool(match["marks"].strip() and match["number"].isdigit())
+    return match["ends"] is not None or is_marked or _goes_on_as_a_name(match)
+
+
+def _goes_on_as_a_name(match: re.Match[str]) -> bool:
+    """Whether the rest of the line makes a name of it: "Part I of the story", "Part II The End"."""
+    rest = match.string[match.end() :].partition("\n")[0].strip().strip("*_# ")
+    words = rest.split()
+    if rest.endswith((".", "!", "?", ",", ";", ":")) or len(words) > MOST_WORDS_OF_A_NAME:
+        return False
+    weighty = [word for word in words if word.lower() not in FUNCTION_WORDS]
+    has_capitals = all(word.strip("\"'“‘(")[:1].isupper() for word in weighty)
+    return rest.lower().startswith("of ") or (bool(weighty) and has_capitals)

@@ -15,12 +15,13 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from spar.instruction_checks import LIMIT_SECONDS, TooLong, limited
 from spar.rewrite.edits import CannotFix, Context, Edit
 from spar.rewrite.table import FIXES
 from spar.types import Prompt
-from spar.verifiers import Constraint, constraints_of, unverifiable, verify_prompt
+from spar.verifiers import Constraint, constraints_of, num_sentences, unverifiable, verify_prompt
 
 MOST_EDITS = 6
 """Edits of one fix that are verified."""
@@ -207,7 +208,12 @@ class _Search:
         if fix is None:
             self.reasons[index] = "no program fixes this type"
             return
-        context = Context(self.prompt.messages[-1].content, self.constraints, self.rng)
+        context = Context(
+            self.prompt.messages[-1].content,
+            self.constraints,
+            self.rng,
+            partial(num_sentences, prompt=self.prompt),
+        )
         try:
             with limited(LIMIT_SECONDS):  # a keyword may be a pattern that backtracks
                 edits = fix(text, arguments, context)

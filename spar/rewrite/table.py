@@ -19,6 +19,7 @@ from spar.rewrite import (
     marks,
     repetition,
     responses,
+    titles,
     wording,
 )
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, Fix
@@ -52,7 +53,7 @@ FIXES: Mapping[str, Fix] = {
     "nano:first_word": framing.first_word,
     "nano:story": framing.story,
     "detectable_format:constrained_response": framing.constrained_response,
-    "detectable_format:title": framing.title,
+    "detectable_format:title": titles.title,
     "detectable_content:postscript": framing.postscript,
     "startend:end_checker": framing.end_phrase,
     "combination:repeat_prompt": framing.repeat_prompt,

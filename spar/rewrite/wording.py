@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 from spar.rewrite.capitals import as_sentence_start
+from spar.rewrite.cuts import cut_sentences
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
 from spar.rewrite.function_words import Change, reformulations
 from spar.rewrite.inflection import cased_like, with_article
@@ -21,7 +22,6 @@ from spar.rewrite.layout import (
     is_protected,
     outside_code,
     sentences,
-    without_sentences,
 )
 from spar.rewrite.parts_of_speech import WORD, begins_sentence, is_name, is_part
 from spar.rewrite.substitutes import can_be_dropped, neutral_nouns, synonyms
@@ -128,7 +128,7 @@ def _removals(
         left = [span for span in spans if _sentence_of(free, span) not in removed]
         summary = f"replaced or left out {_named(text, left)} and {_without(text, gone).summary}"
         moved = [_moved(sentence, elsewhere) for sentence in gone]
-        yield Edit(without_sentences(_substituted(text, elsewhere), moved), summary)
+        yield Edit(cut_sentences(_substituted(text, elsewhere), moved), summary)
     every = {_sentence_of(free, span) for span in spans}
     if every != {None}:
         yield _without(text, sorted(filter(None, every)))
@@ -164,7 +164,7 @@ def _named(text: str, spans: Sequence[Span]) -> str:
 
 
 def _without(text: str, removed: Sequence[Span]) -> Edit:
-    shorter = without_sentences(text, removed)
+    shorter = cut_sentences(text, removed)
     left, before = len(WORD.findall(shorter)), len(WORD.findall(text))
     if not left or left < (1 - MOST_REMOVED) * before:
         raise CannotFix("most of the text would have to go")

@@ -18,10 +18,17 @@ from spar.repetition import is_repetitive, seq_rep_4
         ("a b c d a b c d", 1 / 5),
         ("word " * 103, 99 / 100),
         ("* * *\n\n" * 40, 116 / 117),
+        ("天空很蓝天空很蓝", 1 / 5),
+        ("天空很蓝，我喜欢它。" * 9, 77 / 87),
+        ("きょうはとてもいい天気です。", 0.0),
+        ("spar 天 good 天", 0.0),
     ],
 )
 def test_the_share_of_4_grams_that_occurred_before(text: str, share: float) -> None:
-    """One less the distinct ones over all; a text of under five words has nothing to repeat."""
+    """One less the distinct ones over all; a text of under five words has nothing to repeat.
+
+    A character of Chinese or Japanese is a word.
+    """
     assert seq_rep_4(text) == pytest.approx(share)
     assert is_repetitive(text) == (share > 0.5)
 

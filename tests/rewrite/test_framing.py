@@ -19,6 +19,7 @@ ANSWER = "detectable_format:constrained_response"
 JSON = "detectable_format:json_format"
 END = "startend:end_checker"
 REQUEST = "Write a short poem of two lines about the sea and the wind that blows in the winter."
+LIST, TABLE = "* Tea.\n* Milk.", "| a | b |\n|---|---|\n| 1 | 2 |"
 NEARLY = "Write a short poem about the sea and the wind that blows in the winter."
 
 
@@ -67,6 +68,15 @@ def test_a_sentence_with_the_answer_gets_the_words_of_the_option(text: str, expe
         "Yes, it is. But the answer is no.",
         "It depends on no rule. Yes, it is right.",
         "Certainly! Here is a poem.",
+        "I would not say yes.",
+        "Yes is not the answer.",
+        "Yes would be wrong.",
+        "Yes, they say. But I say no.",
+        "No, and yes.",
+        "I agree with you, but no.",
+        "Yes. It isn't.",
+        "Absolutely! Or not.",
+        "It depends. I would not say yes.",
     ],
 )
 def test_no_answer_is_read_into_a_text(text: str) -> None:
@@ -138,17 +148,67 @@ def test_quotation_marks_stay_in_pairs(text: str, expected: str) -> None:
         ("# **Tea** and Milk in C#\n\nText.", "<<**Tea** and Milk in C#>>\n\nText."),
         ("## Tea ##\n\nText.", "<<Tea>>\n\nText."),
         ("**Title: Tea:**\n\nText.", "<<Tea>>\n\nText."),
+        ("Tea and Milk\n\nText.", "<<Tea and Milk>>\n\nText."),
+        ("Tea\n===\n\nText.", "<<Tea>>\n\nText."),
+        ("Title: Tea\nText.", "<<Tea>>\nText."),
+        ("*On tea*\n\nText.", "<<On tea>>\n\nText."),
+        ("Sure! Here it is:\n\n**Tea**\n\nText.", "Sure! Here it is:\n\n<<Tea>>\n\nText."),
     ],
 )
-def test_a_heading_becomes_the_title_without_its_own_marks(text: str, expected: str) -> None:
+def test_the_texts_own_title_is_marked_without_its_own_marks(text: str, expected: str) -> None:
     """Marks of a part of it stay."""
     assert edited("detectable_format:title", {}, text) == expected
 
 
-def test_a_salutation_is_no_title() -> None:
-    """A letter keeps how it begins."""
-    text = "Dear Hiring Manager:\n\nI write to you."
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Dear Hiring Manager:\n\nI write to you.",
+        "Ingredients:\n- tea\n- milk\n\nBoil it.",
+        "Yes\n\nIt is.",
+        "Roses are red\n\nViolets are blue",
+    ],
+)
+def test_a_first_line_that_is_no_title_stays(text: str) -> None:
+    """A salutation, what introduces a list, an answer, a verse."""
     assert edited("detectable_format:title", {}, text).endswith(f">>\n\n{text}")
+
+
+@pytest.mark.parametrize("text", [LIST, TABLE, "Tea:\n\n```\nx\n```", "# Tea", "> Tea.", "1. Tea."])
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        (END, {"end_phrase": "That is all."}),
+        ("detectable_content:postscript", {"postscript_marker": "P.S."}),
+        ("keywords:existence", {"keywords": ["mirror"]}),
+    ],
+)
+def test_an_addition_stands_apart_from_a_list_a_table_and_code(
+    text: str, name: str, arguments: dict[str, object]
+) -> None:
+    """In their last line it would be a part of them."""
+    for seed in range(4):
+        changed = edited(name, arguments, text, seed)
+        assert changed.startswith(f"{text}\n\n" if text == TABLE else f"{text}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (LIST, f'"\n\n{LIST}\n\n"'),
+        ("# Tea\n\nMilk.", '"\n\n# Tea\n\nMilk."'),
+        (f"Tea.\n\n{TABLE}", f'"Tea.\n\n{TABLE}\n\n"'),
+        ("**Tea** is hot.", '"**Tea** is hot."'),
+    ],
+)
+def test_quotation_marks_leave_markup_at_the_start_of_its_line(text: str, expected: str) -> None:
+    """A mark before a list item's or a heading's would make it prose."""
+    assert edited("startend:quotation", {}, text) == expected
+
+
+def test_the_answer_stands_apart_from_a_heading() -> None:
+    """Before its marks it would make it prose."""
+    assert edited(ANSWER, {}, "# Yes\n\nIt is.") == "My answer is yes.\n\n# Yes\n\nIt is."
 
 
 @pytest.mark.parametrize(

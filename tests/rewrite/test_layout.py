@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from spar.rewrite.layout import lines, protected_spans
 from spar.rewrite.search import rewrite
 from tests.rewrite.constraints import LESS, OF_IFEVAL, Drawn, prompt_with
+from tests.rewrite.test_fixes import edited
 from tests.rewrite.texts import english
 
 SECTIONS, BULLETS, TWO_RESPONSES = (
@@ -45,6 +46,18 @@ def _nth(number: int, nth: int, word: str) -> dict[str, Any]:
             _steps(1, "Day"),
             "The day I left Rome was warm.",
             "Day 1\nThe day I left Rome was warm.",
+        ),
+        (
+            SECTIONS,
+            _steps(2, "Part"),
+            "Part I of the story\n\nTea.\n\n**Part II of It**\n\nMilk.",
+            "Part 1 of the story\n\nTea.\n\n**Part 2 of It**\n\nMilk.",
+        ),
+        (
+            SECTIONS,
+            _steps(2, "Part"),
+            "## Part One The Start\n\nTea.\n\n## Part Two The End\n\nMilk.",
+            "## Part 1 The Start\n\nTea.\n\n## Part 2 The End\n\nMilk.",
         ),
         (SECTIONS, _steps(1), "Take step one-by-one.", "Step 1\nTake step one-by-one."),
         (
@@ -120,7 +133,7 @@ def _nth(number: int, nth: int, word: str) -> dict[str, Any]:
             "**Response 1:**\nTea.\n\n---\n\n**Response 2:**\nMilk.",
             None,  # a divider would part a heading from its text
         ),
-        (DIVIDED, {"num_paragraphs": 2}, "Tea\n---\nMilk", "Tea\n---\n***\n\nMilk"),
+        (DIVIDED, {"num_paragraphs": 2}, "Tea\n---\nMilk", "Tea\n---\n\n***\n\nMilk"),
         (
             "length_constraints:number_words",
             {"relation": LESS, "num_words": 8},
@@ -196,6 +209,56 @@ def test_tables_and_formulas_are_no_prose(text: str, kinds: list[str]) -> None:
 def test_what_no_edit_of_words_enters(text: str, protected: list[str]) -> None:
     """URLs without the stop after them, addresses, targets, formulas but no prices, tags but no titles, code."""
     assert [text[start:end] for start, end in protected_spans(text)] == protected
+
+
+@pytest.mark.evalharness
+@pytest.mark.data
+@pytest.mark.usefixtures("verifiers")
+@pytest.mark.parametrize(
+    ("number", "text", "expected"),
+    [
+        (3, "* A\n  * b\n* C\n* D", {"* A\n  * b\n* C; D"}),
+        (
+            3,
+            "* A\n  * b\n  * c\n* D\n  * e",
+            {"* A\n  * b; c\n* D: e", "* A: b; c\n* D\n  * e"},
+        ),
+        (1, "* A\n  * b\n* C", {"* A: b; C"}),
+        (3, "• Tea\n• Milk\n• Ale", {"* Tea\n* Milk\n* Ale"}),
+        (3, "- Tea\n•Milk\n+ Ale", {"- Tea\n- Milk\n- Ale"}),
+        (2, "• Tea\n• Milk\n• Ale", {"* Tea; Milk\n* Ale", "* Tea\n* Milk; Ale"}),
+        (2, "A.\nB.\nC.\nD.", {"A.\n* B.\n* C.\n\nD.", "A.\nB.\n* C.\n* D."}),
+    ],
+)
+def test_a_list_keeps_its_levels(number: int, text: str, expected: set[str]) -> None:
+    """Neighbours of one level are joined, and marks that no verifier counts are written as ones that it does."""
+    results = {edited(BULLETS, {"num_bullets": number}, text, seed) for seed in range(8)}
+    assert results <= expected
+
+
+@pytest.mark.evalharness
+@pytest.mark.data
+@pytest.mark.usefixtures("verifiers")
+@pytest.mark.parametrize(
+    ("name", "arguments", "text", "expected"),
+    [
+        (DIVIDED, {"num_paragraphs": 2}, "Tea.\nMilk.", "Tea.\n\n***\n\nMilk."),
+        (
+            DIVIDED,
+            {"num_paragraphs": 2},
+            "Do these, e.g. at home:\n\n* Boil it.\n* Go.",
+            "Do these, e.g. at home:\n\n* Boil it.\n\n***\n\n* Go.",
+        ),
+        (SECTIONS, _steps(2), "Tea.\nMilk.", "Step 1\nTea.\n\nStep 2\nMilk."),
+        (NTH, _nth(2, 1, "tea"), "Tea.\n \nMilk.", "Tea.\n\nMilk."),
+        (NTH, _nth(2, 1, "tea"), "Tea.\n\n* one\n\nMilk.", "Tea.\n* one\n\nMilk."),
+    ],
+)
+def test_what_is_divided_stands_apart(
+    name: str, arguments: dict[str, Any], text: str, expected: str
+) -> None:
+    """With an empty line around what is put between paragraphs, and no paragraph in a list item before it."""
+    assert {edited(name, arguments, text, seed) for seed in range(4)} == {expected}
 
 
 LAYOUTS = (

@@ -12,6 +12,7 @@ from tests.rewrite.constraints import prompt_with
 from tests.rewrite.texts import english
 
 PROMPT = prompt_with((NO_REPETITION, {}))
+PLACES = ("shop", "lake", "sea", "hill", "mill", "park")
 LOOP = "The sky is blue today. It is clear in the west."
 
 
@@ -57,9 +58,34 @@ def test_what_was_said_before_is_left_out(text: str, rewritten: str) -> None:
     assert result.after == (True,)
 
 
-@pytest.mark.parametrize("text", ["very " * 30, f"It is {'very ' * 30}nice.", "- [ ]\n" * 20])
-def test_a_loop_within_a_sentence_stays(text: str) -> None:
-    """A program does not know where such a sentence should have ended."""
+@pytest.mark.parametrize(
+    ("text", "rewritten"),
+    [
+        (
+            f"Tea is hot. It is {'very ' * 30}nice. I like it.",
+            "Tea is hot. It is very nice. I like it.",
+        ),
+        (f"We left. {'The sky is blue and ' * 9}the sky is bl", "We left. The sky is blue."),
+        (f"{'the sky is blue, ' * 9}and so on!", "the sky is blue, and so on!"),
+        (
+            f"We ate{''.join(f', and then on the next day he went to the {word}' for word in PLACES)}.",
+            "We ate, and then on the next day he went to the shop.",
+        ),
+        (f"{LOOP} {LOOP} {LOOP} We say: {'la li lu ' * 9}", f"{LOOP} We say: la li lu. "),
+        ("天空很蓝，我喜欢它。" * 5, "天空很蓝，我喜欢它。"),
+        (f"我今天去了商店。{'天空很蓝，' * 9}", "我今天去了商店。天空很蓝。"),
+    ],
+)
+def test_a_loop_within_a_sentence_is_left_out(text: str, rewritten: str) -> None:
+    """The sentence keeps its beginning, and what follows the loop."""
+    result = rewrite(PROMPT, text, seed=0)
+    assert result.response == rewritten
+    assert "what a sentence repeats" in result.reflection or "天空很蓝，我" in text
+
+
+@pytest.mark.parametrize("text", ["very " * 30, "- [ ]\n" * 20])
+def test_a_loop_of_which_no_sentence_would_be_left_stays(text: str) -> None:
+    """A program does not know what such a sentence should have said."""
     result = rewrite(PROMPT, text, seed=0)
     assert result.response == text
     assert "repeats itself within a sentence" in result.reflection
