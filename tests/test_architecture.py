@@ -154,7 +154,7 @@ def offenders(pattern: str, forbidden: tuple[str, ...], allowed: tuple[str, ...]
         ),
         ("spar/record/*.py", ("spar.infer", "spar.run", "spar.eval", "spar.train", "tui"), ()),
         (
-            "spar/rewrite/*.py",
+            "spar/rewrite/**/*.py",
             ("spar",),
             *[
                 (

@@ -7,9 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from spar.keyword_observations import plain_text
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
-from spar.rewrite.guards import addresses, overlaps
-from spar.rewrite.layout import lines, newline, outside_code, separators_after
-from spar.rewrite.vocabulary import (
+from spar.rewrite.english.vocabulary import (
     LETTER_SENTENCES,
     LETTER_WORDS,
     MENTIONS,
@@ -17,6 +15,8 @@ from spar.rewrite.vocabulary import (
     PLACEHOLDERS,
     REPEATS,
 )
+from spar.rewrite.guards import addresses, overlaps
+from spar.rewrite.layout import lines, newline, outside_code, separators_after
 
 MOST_MENTIONS = 20
 """A keyword that is missing more often than this would make a text of its own."""

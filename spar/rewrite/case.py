@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from spar.rewrite.capitals import is_acronym, is_own_spelling, out_of_capitals
 from spar.rewrite.code import code_spans
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit
+from spar.rewrite.english.capitals import is_acronym, is_own_spelling, out_of_capitals
+from spar.rewrite.english.vocabulary import FUNCTION_WORDS
 from spar.rewrite.guards import addresses, overlaps, path_of
 from spar.rewrite.layout import (
     ADDRESS,
@@ -19,7 +20,6 @@ from spar.rewrite.layout import (
     map_outside_code,
     outside_code,
 )
-from spar.rewrite.vocabulary import FUNCTION_WORDS
 
 _WORD = re.compile(r"[^\W\d_][\w'’-]*")
 

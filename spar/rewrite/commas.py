@@ -3,7 +3,7 @@
 I met Ann, who paints. -> I met Ann who paints.       1,000 -> 1000    1,5 kg -> 1.5 kg    1,2,3 -> 1; 2; 3
 a, b, c, and d         -> a and b as well as c and d, or a; b; c; and d: which of them is drawn
 
-What stands in place of a comma is chosen by what it divides: `spar.rewrite.separators`, and `spar.rewrite.places` for dates.
+What stands in place of a comma is chosen by what it divides: `spar.rewrite.english.separators`, and `spar.rewrite.english.places` for dates.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from itertools import cycle, islice, pairwise
 
 from spar.rewrite.code import code_spans
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit
+from spar.rewrite.english.places import Change, comma_changes
+from spar.rewrite.english.separators import Join, separators
 from spar.rewrite.layout import ADDRESS, finditer_outside_code
-from spar.rewrite.places import Change, comma_changes
-from spar.rewrite.separators import Join, separators
 
 _NUMBER = re.compile(r"(?<![\w.,])(?P<currency>[$€£]?)\d+(?:\.\d{3})*(?:,\d+)+(?![\d])")
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+|\d{1,2}(?:,\d{2})+,\d{3}")

@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 
-from spar.rewrite.capitals import as_sentence_rest, as_sentence_start
 from spar.rewrite.edits import POSTSCRIPTS, Arguments, CannotFix, Context, Edit, body
+from spar.rewrite.english.capitals import as_sentence_rest, as_sentence_start
+from spar.rewrite.english.vocabulary import POSTSCRIPT_SENTENCES
 from spar.rewrite.guards import unclosed
 from spar.rewrite.layout import (
     begins_with_markup,
@@ -21,7 +22,6 @@ from spar.rewrite.layout import (
     newline,
     separators_after,
 )
-from spar.rewrite.vocabulary import POSTSCRIPT_SENTENCES
 
 _ALMOST_POSTSCRIPT = re.compile(
     r"^([ \t*_\"]*)(?:(?i:p\.[ ]?p\.?[ ]?s|p\.[ ]?s)|PP?S(?![ ]?[\d/-])|P[ ]S|[Pp]p?s(?=[.:,]))\b[.:]{0,2}",

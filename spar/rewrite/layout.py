@@ -1,7 +1,7 @@
 """The layout of a response: lines, sentences, and how to take sentences out without touching the others.
 
 Markdown is read as far as an edit needs it: code and what is like it (`spar.rewrite.code`), links, tables, headings, list
-items, rules. Sentences end as `spar.rewrite.sentence_ends` says; every line is one of its own, as in lists
+items, rules. Sentences end as `spar.rewrite.english.sentence_ends` says; every line is one of its own, as in lists
 and poems. The rows of a table have no sentences: a row that is cut, marked or moved breaks the table.
 """
 
@@ -16,7 +16,7 @@ from typing import Literal
 
 from spar.rewrite.code import Span as Span
 from spar.rewrite.code import block_spans, code_spans
-from spar.rewrite.sentence_ends import sentence_ends
+from spar.rewrite.english.sentence_ends import sentence_ends
 
 Kind = Literal["prose", "item", "heading", "rule", "blank", "code", "table"]
 """What a line is; of code are the lines of a formula and of data, too."""

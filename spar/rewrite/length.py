@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, pairwise
 
 from spar.instruction_checks import count_words
-from spar.rewrite.capitals import as_sentence_rest, as_sentence_start
 from spar.rewrite.cuts import cut_sentences
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
+from spar.rewrite.english.capitals import as_sentence_rest, as_sentence_start
+from spar.rewrite.english.joints import joints
+from spar.rewrite.english.substitutes import can_be_dropped
 from spar.rewrite.guards import unclosed
-from spar.rewrite.joints import joints
 from spar.rewrite.layout import Span, lines, outside_code, sentences
-from spar.rewrite.substitutes import can_be_dropped
 
 _CLAUSE = re.compile(r"[,;:](?=\s)|[ ]+(?:-|–|—)(?=[ ])")
 _STOP = re.compile(r"[.!?…]+(?=[\"'”’)\]*_]*\Z)")

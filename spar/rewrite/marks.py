@@ -11,6 +11,7 @@ from itertools import pairwise
 from spar.rewrite.code import block_spans
 from spar.rewrite.cuts import cut_sentences
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
+from spar.rewrite.english.vocabulary import FUNCTION_WORDS
 from spar.rewrite.layout import (
     Line,
     Span,
@@ -21,7 +22,6 @@ from spar.rewrite.layout import (
     newline,
     sentences,
 )
-from spar.rewrite.vocabulary import FUNCTION_WORDS
 
 _STAR = re.compile(r"^(?P<indent>\s*)\*[^\*].*$", re.MULTILINE)
 _DASH = re.compile(r"^(?P<indent>\s*)-.*$", re.MULTILINE)

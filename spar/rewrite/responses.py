@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit
+from spar.rewrite.english.vocabulary import FUNCTION_WORDS
 from spar.rewrite.layout import Kind, finditer_outside_code, lines, newline
-from spar.rewrite.vocabulary import FUNCTION_WORDS
 
 _BLANK = re.compile(r"[ \t]*\r?\n(?:[ \t]*\r?\n)+")
 HEAD_ENDS = r"(?:(?P<ends>[ \t]*(?:[:.)*_–—-]+(?!\w)|(?=\r?$))|[ \t]+(?=\())|)"

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator
 
 from spar.rewrite.edits import Arguments, Context, Edit, body
+from spar.rewrite.english.vocabulary import FUNCTION_WORDS, topic_words
 from spar.rewrite.layout import Span, begins_with_markup, lines, newline
-from spar.rewrite.vocabulary import FUNCTION_WORDS, topic_words
 
 _UNDERLINE = re.compile(r"[ \t]*\r?\n[ \t]*(?:={3,}|-{3,})[ \t]*(?=\r?\n|\Z)")
 _GREETING = re.compile(

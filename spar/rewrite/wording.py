@@ -11,11 +11,13 @@ import sys
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
-from spar.rewrite.capitals import as_sentence_start
 from spar.rewrite.cuts import cut_sentences
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
-from spar.rewrite.function_words import Change, reformulations
-from spar.rewrite.inflection import cased_like, with_article
+from spar.rewrite.english.capitals import as_sentence_start
+from spar.rewrite.english.function_words import Change, reformulations
+from spar.rewrite.english.inflection import cased_like, with_article
+from spar.rewrite.english.parts_of_speech import WORD, begins_sentence, is_name, is_part
+from spar.rewrite.english.substitutes import can_be_dropped, neutral_nouns, synonyms
 from spar.rewrite.layout import (
     Span,
     finditer_outside_code,
@@ -23,8 +25,6 @@ from spar.rewrite.layout import (
     outside_code,
     sentences,
 )
-from spar.rewrite.parts_of_speech import WORD, begins_sentence, is_name, is_part
-from spar.rewrite.substitutes import can_be_dropped, neutral_nouns, synonyms
 
 MOST_REMOVED = 0.6
 """Share of a response's words that may be cut for the sake of a word or a letter."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from spar.rewrite.capitals import as_sentence_rest, as_sentence_start
-from spar.rewrite.joints import joints
+from spar.rewrite.english.capitals import as_sentence_rest, as_sentence_start
+from spar.rewrite.english.joints import joints
 from spar.rewrite.search import rewrite
 from tests.rewrite.constraints import LEAST, LESS, prompt_with
 from tests.rewrite.test_fixes import edited

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spar.rewrite.clauses import begins_clause, has_clause, is_opening
+from spar.rewrite.english.clauses import begins_clause, has_clause, is_opening
 from spar.rewrite.search import rewrite
 from tests.rewrite.constraints import LESS, prompt_with
 from tests.rewrite.test_fixes import edited

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from spar.rewrite.function_words import rule_lines, rules_of
+from spar.rewrite.english.function_words import rule_lines, rules_of
 from spar.rewrite.search import Rewritten, rewrite
 from tests.rewrite.constraints import prompt_with
 from tests.rewrite.test_fixes import edited

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from spar.rewrite.vocabulary import FUNCTION_WORDS
+from spar.rewrite.english.vocabulary import FUNCTION_WORDS
 
 _STOP = re.compile(
     r"[.!?…]+[\"'”’)\]*_]*(?=\s)|[。！？]+(?:[」』”’）]+(?=[\s「『“（])|(?![。！？」』”’）]))"

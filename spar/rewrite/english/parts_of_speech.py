@@ -10,8 +10,7 @@ import re
 from functools import lru_cache
 from typing import Literal
 
-from spar.rewrite.layout import Span
-from spar.rewrite.vocabulary import (
+from spar.rewrite.english.vocabulary import (
     ADJECTIVES,
     DETERMINERS,
     FUNCTION_WORDS,
@@ -21,6 +20,7 @@ from spar.rewrite.vocabulary import (
     PREPOSITIONS,
     VERB_BEFORE,
 )
+from spar.rewrite.layout import Span
 
 WORD = re.compile(r"[^\W_](?:[\w'’-]*[^\W_])?")
 _SENTENCE_START = re.compile(

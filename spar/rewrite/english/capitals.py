@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from spar.rewrite.vocabulary import (
+from spar.rewrite.english.vocabulary import (
     ADJECTIVES,
     DAYS,
     DETERMINERS,

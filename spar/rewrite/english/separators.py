@@ -4,7 +4,7 @@ tea, milk, and sugar     -> tea and milk and sugar          I like tea, it is ho
 a, b, c, and d           -> a and b as well as c and d      Nemo, a fish, swam.      -> Nemo - a fish - swam.
 If it rains, we stay.    -> If it rains we stay.            She said, "Come in."     -> She said: "Come in."
 
-A part of a sentence between two commas is an item of a series, an apposition, a clause or a phrase: `spar.rewrite.clauses` says
+A part of a sentence between two commas is an item of a series, an apposition, a clause or a phrase: `spar.rewrite.english.clauses` says
 which, where it can. What it cannot tell loses its comma.
 """
 
@@ -14,14 +14,14 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from spar.rewrite.clauses import (
+from spar.rewrite.english.clauses import (
     begins_clause,
     has_clause,
     has_subordinator,
     is_opening,
     is_subordinate,
 )
-from spar.rewrite.places import Change
+from spar.rewrite.english.places import Change
 
 Join = Callable[[int, str], list[str]]
 """How a simple series of so many items with a conjunction is joined: what stands before each item but the first."""

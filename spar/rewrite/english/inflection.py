@@ -1,6 +1,6 @@
 """Forms of words: the base of an inflected word, the same form of another, its case, and the article before it.
 
-Regular English only, with the past forms of the irregular verbs that `spar.rewrite.vocabulary` has as synonyms.
+Regular English only, with the past forms of the irregular verbs that `spar.rewrite.english.vocabulary` has as synonyms.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from spar.rewrite.vocabulary import KEPT_LY, WEIGHTY_ADVERBS
+from spar.rewrite.english.vocabulary import KEPT_LY, WEIGHTY_ADVERBS
 
 _ENDINGS = ("ing", "ies", "ied", "es", "ed", "s", "d", "ly")
 _VOWEL = re.compile(

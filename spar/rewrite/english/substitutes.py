@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from spar.rewrite.inflection import cased_like, inflected, stems
-from spar.rewrite.layout import Span
-from spar.rewrite.parts_of_speech import (
+from spar.rewrite.english.inflection import cased_like, inflected, stems
+from spar.rewrite.english.parts_of_speech import (
     WORD,
     begins_sentence,
     has_object,
@@ -17,7 +16,7 @@ from spar.rewrite.parts_of_speech import (
     part_of_speech,
     stands_for_noun,
 )
-from spar.rewrite.vocabulary import (
+from spar.rewrite.english.vocabulary import (
     ADJECTIVES,
     DAYS,
     DEGREES,
@@ -37,6 +36,7 @@ from spar.rewrite.vocabulary import (
     VERBS,
     WEIGHTY_ADVERBS,
 )
+from spar.rewrite.layout import Span
 
 
 def can_be_dropped(text: str, span: Span) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from spar.rewrite.clauses import begins_clause, has_clause, has_subordinator
+from spar.rewrite.english.clauses import begins_clause, has_clause, has_subordinator
 from spar.rewrite.guards import unclosed
 from spar.rewrite.layout import Span, is_protected, sentences
 

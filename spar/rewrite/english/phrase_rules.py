@@ -1,4 +1,4 @@
-r"""Rules for conjunctions, prepositions, adverbs and set phrases, as `spar.rewrite.function_words` reads them.
+r"""Rules for conjunctions, prepositions, adverbs and set phrases, as `spar.rewrite.english.function_words` reads them.
 
     as
         such as => like

@@ -1,4 +1,4 @@
-r"""Rules for auxiliaries, "not", pronouns, determiners, quantifiers and contractions, as `spar.rewrite.function_words` reads them.
+r"""Rules for auxiliaries, "not", pronouns, determiners, quantifiers and contractions, as `spar.rewrite.english.function_words` reads them.
 
     is
         is not => isn't

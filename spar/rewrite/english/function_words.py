@@ -13,12 +13,12 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from spar.rewrite.inflection import cased_like
+from spar.rewrite.english.inflection import cased_like
+from spar.rewrite.english.parts_of_speech import ADJECTIVE, PARTICIPLE, begins_sentence
+from spar.rewrite.english.phrase_rules import PHRASE_RULES
+from spar.rewrite.english.sentence_rules import SENTENCE_RULES
+from spar.rewrite.english.vocabulary import DETERMINERS, FUNCTION_WORDS, SYNONYMS
 from spar.rewrite.layout import Span
-from spar.rewrite.parts_of_speech import ADJECTIVE, PARTICIPLE, begins_sentence
-from spar.rewrite.phrase_rules import PHRASE_RULES
-from spar.rewrite.sentence_rules import SENTENCE_RULES
-from spar.rewrite.vocabulary import DETERMINERS, FUNCTION_WORDS, SYNONYMS
 
 Change = tuple[int, int, str]
 """Start and end of a part of a text, and what to put there."""
