@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from types import CellType, FunctionType
 from typing import Any
 
+from spar.errors import UsageError
 from spar.plugin_code import CODE_OF_THIS_PYTHON, code_of, is_builtin_function
 
 _ABSENT = object()
@@ -46,6 +47,29 @@ def describe(target: object) -> Description:
     if _is_of_code(target):
         return Description(parameters, {}, bool(code.digest) and code.is_whole)
     return Description(parameters, _attributes(target), _has_all_arguments(target))
+
+
+def require_constructor(kind: type, plugin: str, *parameters: str) -> None:
+    """Raise `UsageError` for a class that is not made as spar makes one of its kind, such as one passed for its object.
+
+    Parameters
+    ----------
+    plugin:
+        What it should be, for the message: "engine".
+    parameters:
+        What spar passes to it, by position.
+    """
+    try:
+        signature = inspect.signature(kind)
+    except (TypeError, ValueError):  # a class of an extension module
+        return
+    try:
+        signature.bind(*parameters)
+    except TypeError as error:
+        raise UsageError(
+            f"the {plugin} {kind.__qualname__} is a class that takes {signature}, and spar would call it with "
+            f"({', '.join(parameters)}); pass an object of it, {kind.__qualname__}(...)"
+        ) from error
 
 
 def path_of(target: object) -> str:

@@ -468,6 +468,28 @@ def test_engines_that_break_their_protocol(engine: Any, words: str) -> None:
         spar.search("Say it.", engine=engine, strategy="greedy")
 
 
+def test_a_class_that_is_passed_for_its_object_is_refused() -> None:
+    """It would be called with what spar calls a function of its kind with, and raise a bare TypeError."""
+
+    class Scorer:
+        """A judge that takes two arguments."""
+
+        def __init__(self, url: str, key: str) -> None:
+            raise AssertionError("it was called")
+
+        async def judge(self, prompt: Any, response: str, seeds: Any) -> None:
+            """Never called."""
+
+    with pytest.raises(
+        spar.UsageError, match=r"engine OwnEngine is a class .*pass an object of it"
+    ):
+        spar.search("Say it.", engine=OwnEngine)
+    with pytest.raises(
+        spar.UsageError, match=r"Scorer is a class that takes \(url: .*\(settings\)"
+    ):
+        spar.search("Say it.", judge=Scorer, **FAKE)
+
+
 def test_an_engine_may_return_a_tuple_and_numbers_of_its_own() -> None:
     """As numpy's, which are whole too."""
     numpy = pytest.importorskip("numpy")
