@@ -628,12 +628,14 @@ def test_train_is_a_function_and_a_package(tmp_path: Path) -> None:
         spar.train(strategy=lambda roots, config: iter(()), out=tmp_path)
     with pytest.raises(spar.UsageError, match="there is no file"):
         spar.train(tmp_path / "none.jsonl", out=tmp_path)
+    with pytest.raises(spar.UsageError, match="prompts is a list; stages read a file"):
+        spar.train(["One."], out=tmp_path)  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
 @pytest.mark.model
 def test_train_runs_a_stage(tmp_path: Path) -> None:
-    """A stage is a process of its own; the result names the models so far."""
+    """A stage is a process of its own; the result names the models so far. Its folder has the settings of the next start."""
     seen = Seen()
     result = spar.train(
         iterations=1,
@@ -645,6 +647,10 @@ def test_train_runs_a_stage(tmp_path: Path) -> None:
     assert seen.activities == ["1/draft"]
     assert (result.iteration, result.actor) == (0, "")
     assert len(list(spar.read_trees(tmp_path / "loop" / "iteration-1" / "draft"))) == 2
+    stored = read_manifest(tmp_path / "loop").config
+    spar.train(out=tmp_path / "loop", only="draft")
+    assert read_manifest(tmp_path / "loop").config == stored
+    assert (stored["prompts_per_iteration"], stored["samples"]) == (2, 2)
 
 
 @pytest.mark.parametrize(

@@ -344,6 +344,7 @@ def test_objects_of_a_benchmark_and_of_a_strategy_resume_and_compare(tmp_path: P
     options: dict[str, Any] = {"engine": "fake", "budget": 1}
     runs = [spar.evaluate(Words(3), out=tmp_path / place, **options) for place in ("a", "a", "b")]
     assert len({run.results.benchmark for run in runs}) == 1
+    assert runs[0].results.usage.calls == sum(e.usage.calls for e in runs[0].examples) >= 3
     assert runs[0].directory == runs[1].directory
     (comparison,) = spar.compare(tmp_path / "a", tmp_path / "b")
     assert comparison.gained == comparison.lost == ()

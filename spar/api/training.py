@@ -9,10 +9,12 @@ from types import ModuleType
 from typing import Any
 
 import spar.train as _train_package
+from spar.errors import UsageError
+from spar.files import expand_home
 from spar.listener import Listener, checked_listener
 from spar.run.keywords import importable_name, plugin_names
 from spar.train.pipeline import StageSelection
-from spar.train.recipe import load_train
+from spar.train.status import loop_settings
 from spar.train_runner import TrainResult, cancellable
 from spar.train_runner import train as run_training
 
@@ -20,7 +22,7 @@ from spar.train_runner import train as run_training
 def train(
     prompts: str | Path = "",
     *,
-    recipe: str = "nano",
+    recipe: str | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     rerun_from: str = "",
@@ -39,7 +41,7 @@ def train(
     prompts:
         A file of prompts; "" for those of the recipe, or nano-if's.
     recipe:
-        A YAML file or a shipped recipe.
+        A YAML file or a shipped recipe; None for the settings of the loop in `out`, where there is one, else `nano`.
     out:
         The loop's folder; None for `runs/train-DIGEST`.
     rerun_from, only, stop_after:
@@ -70,7 +72,14 @@ def train(
         if values.get(name):
             values[name] = importable_name(str(values[name]), name, settings.get(name))
     listed = [assignments] if isinstance(assignments, str) else assignments
-    config = load_train(recipe, {"prompts": str(prompts) or None, **values}, listed)
+    if not isinstance(prompts, str | Path):
+        raise UsageError(
+            f"prompts is a {type(prompts).__name__}; stages read a file, so write the rows to one (.jsonl) and pass its name"
+        )
+    folder = None if out is None else expand_home(Path(out))
+    config = loop_settings(
+        recipe, folder, {"prompts": str(prompts) or None, **values}, listed, overwrite=overwrite
+    )
     selection = StageSelection(rerun_from=rerun_from, only=only, stop_after=stop_after)
     return run_training(
         config, out=out, listener=listener, selection=selection, overwrite=overwrite

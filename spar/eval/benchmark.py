@@ -288,7 +288,7 @@ def loaded_by(benchmark: Benchmark, config: EvalConfig) -> list[Prompt]:
 
 
 def scored_by(benchmark: Benchmark, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
-    """What the method `score` of a benchmark returned.
+    """What the method `score` of a benchmark returned, with the costs of the answers where it states none.
 
     Raises
     ------
@@ -301,7 +301,17 @@ def scored_by(benchmark: Benchmark, examples: Sequence[Prompt], outputs: JobOutp
             f"{type(benchmark).__name__}.score returned {cut(repr(scored))}; expected a spar.Scored(examples=...), with one "
             "spar.Example for each"
         )
-    return scored
+    if any(example.usage != Usage() for example in scored.examples):
+        return scored
+    costs = {name: answer.usage for name, answer in outputs.answers().items()}
+    return scored.model_copy(
+        update={
+            "examples": tuple(
+                example.model_copy(update={"usage": costs.get(example.id, Usage())})
+                for example in scored.examples
+            )
+        }
+    )
 
 
 def in_turns(
