@@ -25,7 +25,7 @@ from spar.estimate.memory import read_machine
 from spar.estimate.preflight import check_stages, is_remote
 from spar.estimate.requirements import check_requirements, missing_requirements
 from spar.files import expand_home
-from spar.listener import Listener, LogListener
+from spar.listener import Listener, checked_listener
 from spar.models.folders import is_known, local_files
 from spar.models.gguf import is_gguf
 from spar.pretrained import check_model_folder
@@ -112,7 +112,7 @@ def bootstrap(
     RunStopped
         A stage stopped; calling it again resumes.
     """
-    listener = listener or LogListener()
+    listener = checked_listener(listener)
     plan = plan_bootstrap(config, out=out, selection=selection, overwrite=overwrite)
     check_requirements(plan.missing)
     for note in plan.notes:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 SOURCE_FOLDER = Path(__file__).parents[1]
 """The folder that contains the package."""
@@ -41,6 +42,16 @@ class SparError(Exception):
         super().__init__(*args)
         if change:
             self.change = change
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process gets the message as it is: subclasses make theirs of other arguments.
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[SparError], args: tuple[Any, ...], state: dict[str, Any]) -> SparError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class UsageError(SparError):

@@ -19,6 +19,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from spar.errors import UsageError
 from spar.sanitize import printable
 from spar.types import Judgement, Node, Prompt, SearchTree
 
@@ -168,3 +169,24 @@ class Broadcast(Listener):
         """Pass on."""
         for listener in self.listeners:
             listener.finished(activity)
+
+
+def checked_listener(listener: Listener | None) -> Listener:
+    """A listener as a caller passed it, the default for None.
+
+    Raises
+    ------
+    UsageError
+        It is none, such as a class or a function.
+    """
+    if listener is None:
+        return LogListener()
+    methods = [name for name in vars(Listener) if not name.startswith("_")]
+    missing = [name for name in methods if not callable(getattr(listener, name, None))]
+    if isinstance(listener, type) or missing:
+        kind = "the class " if isinstance(listener, type) else ""
+        raise UsageError(
+            f"listener is {kind}{listener!r}; pass an object of a class that is derived from spar.Listener, such as "
+            "spar.ProgressBar()"
+        )
+    return listener

@@ -14,6 +14,7 @@ from pydantic import Field
 from spar.errors import ConfigChanged
 from spar.files import is_same_file
 from spar.models.cache import ModelSource
+from spar.plugin_code import is_code
 from spar.types import SCHEMA_VERSION, Record, Text
 
 KINDS: Mapping[str, str] = {
@@ -119,7 +120,13 @@ def refuse_changes(stored: Manifest, current: Manifest, directory: Path) -> None
         lines += [
             f"  {key} of the {setting} object: {_shown(key, old)} -> {_shown(key, new)}"
             for key in sorted(old.keys() | new.keys())
-            if old.get(key) != new.get(key)
+            if old.get(key) != new.get(key) and not is_code(key)
+        ]
+        # Other versions of Python, and of spar, have no digest of the same code.
+        lines += [
+            f"  code of the {setting}, or a value in it: {old[key]} -> {new[key]}"
+            for key in sorted(old.keys() & new.keys())
+            if is_code(key) and old[key] != new[key]
         ]
     for model, source in stored.model_sources.items():
         same = (

@@ -1,10 +1,10 @@
 """Where a plug-in object is defined, and what it was made with, as far as a record can tell: the arguments of its class
-that are plain values.
+that are plain values or functions, and its code.
 
-    Strict(threshold=0.5, rubric="...")     {"threshold": 0.5, "rubric": "sha256:9f86d081884c"}
+    Strict(threshold=0.5, rubric="...")     {"threshold": 0.5, "rubric": "sha256:9f86d081884c", "code (Python 3.11)": ...}
 
-A text is recorded by its digest, since it may be long or secret. Functions and objects are left out. A bound method was
-made with what its object was made with.
+A text is recorded by its digest, since it may be long or secret, and so is code (`spar.plugin_code`). Other objects are
+left out. A bound method was made with what its object was made with.
 """
 
 from __future__ import annotations
@@ -16,11 +16,60 @@ import inspect
 import math
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from types import CellType, FunctionType
 from typing import Any
 
+from spar.errors import UsageError
+from spar.plugin_code import CODE_OF_THIS_PYTHON, code_of, is_builtin_function
+
 _ABSENT = object()
 _CONSTANTS = (bool, int, float, complex, str, bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What tells a plug-in object from others that are defined at the same place."""
+
+    parameters: dict[str, Any]
+    """Argument to value, as JSON, and the digest of the code, for the record."""
+    attributes: dict[str, Any]
+    """Other plain attributes of the object when it was passed: they may count, so no record has them."""
+    is_whole: bool
+    """Whether `parameters` has everything that it was made with."""
+
+
+def describe(target: object) -> Description:
+    """What an object was made with, and its code."""
+    code = code_of(target)
+    of_code = {CODE_OF_THIS_PYTHON: code.digest} if code.digest else {}
+    parameters = {**plain_parameters(target), **of_code}
+    if _is_of_code(target):
+        return Description(parameters, {}, bool(code.digest) and code.is_whole)
+    return Description(parameters, _attributes(target), _has_all_arguments(target))
+
+
+def require_constructor(kind: type, plugin: str, *parameters: str) -> None:
+    """Raise `UsageError` for a class that is not made as spar makes one of its kind, such as one passed for its object.
+
+    Parameters
+    ----------
+    plugin:
+        What it should be, for the message: "engine".
+    parameters:
+        What spar passes to it, by position.
+    """
+    try:
+        signature = inspect.signature(kind)
+    except (TypeError, ValueError):  # a class of an extension module
+        return
+    try:
+        signature.bind(*parameters)
+    except TypeError as error:
+        raise UsageError(
+            f"the {plugin} {kind.__qualname__} is a class that takes {signature}, and spar would call it with "
+            f"({', '.join(parameters)}); pass an object of it, {kind.__qualname__}(...)"
+        ) from error
 
 
 def path_of(target: object) -> str:
@@ -85,7 +134,7 @@ def _content(cell: CellType) -> Any:
 
 
 def plain_parameters(target: object) -> dict[str, Any]:
-    """Argument to value, as JSON, of an object's class or of a `functools.partial`; {} for functions and classes."""
+    """Argument to value, as JSON, of an object's class or of a `functools.partial`; {} for functions, classes and specs."""
     if inspect.ismethod(target):
         return plain_parameters(target.__self__)
     if isinstance(target, functools.partial):
@@ -93,7 +142,7 @@ def plain_parameters(target: object) -> dict[str, Any]:
             **{str(index): value for index, value in enumerate(target.args)},
             **target.keywords,
         }
-    elif inspect.isroutine(target) or isinstance(target, type):
+    elif _is_of_code(target):
         return {}
     else:
         values = {name: _attribute(target, name) for name in _arguments(target) or ()}
@@ -101,20 +150,34 @@ def plain_parameters(target: object) -> dict[str, Any]:
     return {name: value for name, value in recorded.items() if value is not _ABSENT}
 
 
-def has_plain_parameters(target: object) -> bool:
-    """Whether `plain_parameters` has all that an object holds, so that it tells objects of the class apart."""
+def _is_of_code(target: object) -> bool:
+    """Whether an object was made with nothing but code: a function, a class, or a spec, which holds functions."""
+    if inspect.ismethod(target) or isinstance(target, functools.partial):
+        return False
+    is_spec = type(target).__module__.startswith("spar.") and dataclasses.is_dataclass(target)
+    return inspect.isroutine(target) or isinstance(target, type) or is_spec
+
+
+def _has_all_arguments(target: object) -> bool:
+    """Whether `plain_parameters` has every argument of an object's class, or of a partial."""
     if inspect.ismethod(target):
-        return has_plain_parameters(target.__self__)
+        return _has_all_arguments(target.__self__)
     if isinstance(target, functools.partial):
         num_arguments = len(target.args) + len(target.keywords)
         named = inspect.isfunction(target.func) and "<" not in target.func.__qualname__
         return named and len(plain_parameters(target)) == num_arguments
-    if isinstance(target, type) or inspect.isroutine(target):
-        return False
     arguments = _arguments(target)
-    if arguments is None or len(plain_parameters(target)) != len(arguments):
-        return False
-    return {name.removeprefix("_") for name in _held(target)} <= {*arguments}
+    return arguments is not None and len(plain_parameters(target)) == len(arguments)
+
+
+def _attributes(target: object) -> dict[str, Any]:
+    """The plain attributes of an object that are no arguments of its class."""
+    if inspect.ismethod(target):
+        return _attributes(target.__self__)
+    arguments = {*(_arguments(target) or ())}
+    names = [name for name in _held(target) if name.removeprefix("_") not in arguments]
+    recorded = {name: _recorded(getattr(target, name)) for name in names}
+    return {name: value for name, value in recorded.items() if value is not _ABSENT}
 
 
 def _held(target: object) -> Iterator[str]:
@@ -156,4 +219,9 @@ def _recorded(value: Any) -> Any:
     if isinstance(value, Mapping):
         pairs = {str(key): _recorded(item) for key, item in value.items()}
         return _ABSENT if any(item is _ABSENT for item in pairs.values()) else pairs
+    if inspect.isfunction(value):
+        code = code_of(value)
+        return f"code:{code.digest}" if code.is_whole else _ABSENT
+    if isinstance(value, type) or is_builtin_function(value):
+        return f"{value.__module__}:{value.__qualname__}"
     return _ABSENT

@@ -16,15 +16,15 @@ built-in does. Tables hold "module:attribute" and nothing is imported before it 
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Iterator, Mapping, MutableMapping
 from functools import cache
 from importlib import import_module
+from inspect import isroutine
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from spar.errors import UsageError, did_you_mean
-from spar.plugin_parameters import has_plain_parameters, is_same, path_of, plain_parameters
+from spar.plugin_objects import PluginObjects
 
 if TYPE_CHECKING:
     from spar.eval.benchmark import BenchmarkSpec
@@ -58,12 +58,7 @@ class PluginTable(MutableMapping[str, Any], Generic[S]):
         self.kind, self.group = kind, group
         self._as_spec = as_spec
         self._targets: dict[str, Any] = dict(builtin)
-        self._objects: dict[str, Any] = {}
-        """Objects of this process that have no name in the table; see `name_of`."""
-        self._parameters: dict[str, dict[str, Any]] = {}
-        """What these were made with; read when they are passed first, since an object may count."""
-        self._described: set[str] = set()
-        """Names of those that were made with nothing else."""
+        self._objects = PluginObjects()
 
     def __getitem__(self, name: str) -> Any:
         if name in self._targets:
@@ -139,31 +134,34 @@ class PluginTable(MutableMapping[str, Any], Generic[S]):
         objects are not listed.
         """
         if isinstance(target, str):
-            return target
+            is_function = target in self._objects and isroutine(self._objects[target])
+            if not is_function or not is_path(target):
+                return target
+            target = load(target, self.kind)  # the module may have another function by now
         self.spec_of(target)
-        name = path_of(target)
-        same = [key for key, registered in self._objects.items() if is_same(registered, target)]
-        if same:
-            return same[0]
-        # A named function or class that is defined again, as in a notebook, replaces the former one; two
-        # lambdas, two objects of one class, or their methods, are distinguished by a number.
-        named = hasattr(target, "__qualname__") and "<" not in name and not inspect.ismethod(target)
-        if name in self._objects and not named:
-            name = f"{name}#{1 + sum(key.partition('#')[0] == name for key in self._objects)}"
-        self._objects[name] = target
-        own = self.spec_of(target) is target
-        self._parameters[name] = {} if own else plain_parameters(target)
-        if not own and has_plain_parameters(target):
-            self._described.add(name)
-        return name
+        return self._objects.name_of(target)
 
     def parameters(self, name: str) -> dict[str, Any]:
-        """What the object behind a name was made with, for the record; {} for what is no object of this process."""
-        return self._parameters.get(name, {})
+        """What the object behind a name was made with, and the digest of its code, for the record; {} for spar's own and for
+        those of installed packages.
+
+        Raises
+        ------
+        UsageError
+            As `spec`.
+        """
+        if name in self._objects:
+            return self._objects.description(name).parameters
+        target = self._targets.get(name, name)
+        if isinstance(target, str):
+            if name in self or not is_path(name):
+                return {}
+            target = load(target, self.kind)
+        return self._objects.describe_as(name, target).parameters
 
     def recorded_name(self, name: str) -> str:
         """The name for the record: without its number where `parameters` tell objects of one class apart."""
-        return name.partition("#")[0] if name in self._described else name
+        return self._objects.recorded_name(name)
 
 
 def is_path(name: str) -> bool:

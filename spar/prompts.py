@@ -104,29 +104,55 @@ def prompt_from_text(text: str, source: str = "--prompt") -> Prompt:
     return with_id(Prompt(id="", messages=(Message(role="user", content=text),), source=source))
 
 
-def prompt_from_row(row: Mapping[str, Any], where: str, source: str) -> Prompt:
+def prompt_from_row(
+    row: Mapping[str, Any], where: str, source: str, prompt_field: str = ""
+) -> Prompt:
     """The prompt of a row, with the id "" where the row has none.
 
     Parameters
     ----------
     where:
         The row's place, for messages.
+    prompt_field:
+        As in `read_prompts`.
 
     Raises
     ------
     UsageError
         The row is not one of a prompt, or holds what is not JSON.
     """
-    return _prompt_of_row(check_json(row, where), where, source)
+    return _prompt_of_row(check_json(row, where), where, source, prompt_field)
 
 
 def check_json(fields: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The fields as they are read back from a file; raises `UsageError` where JSON cannot hold them."""
-    try:
-        values: dict[str, Any] = json.loads(json.dumps(dict(fields), allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as error:
-        reject(where, f"fields that are not JSON ({error})", "text, numbers, lists and objects")
+    """The fields as they are read back from a file; raises `UsageError` where JSON cannot hold them.
+
+    Numbers and arrays of NumPy and torch are those of Python.
+    """
+    values: dict[str, Any] = {}
+    for name, value in fields.items():
+        try:
+            values |= _through_json({name: value})
+        except (TypeError, ValueError, RecursionError) as error:
+            reject(
+                where,
+                f"{shown(name)} is no JSON: {error}",
+                "text, finite numbers, lists and objects, or None where there is no value",
+            )
     return values
+
+
+def _through_json(fields: dict[Any, Any]) -> dict[str, Any]:
+    text = json.dumps(fields, allow_nan=False, default=_of_python)
+    values: dict[str, Any] = json.loads(text)
+    return values
+
+
+def _of_python(value: Any) -> Any:
+    """A number or an array of NumPy or torch as JSON knows it."""
+    if not hasattr(value, "tolist"):
+        raise TypeError(f"a {type(value).__name__}")
+    return value.tolist()
 
 
 def with_id(prompt: Prompt, occurrence: int = 1) -> Prompt:

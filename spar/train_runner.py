@@ -27,7 +27,7 @@ from spar.estimate.requirements import check_requirements, missing_requirements
 from spar.estimate.training import Estimate, check_disk, estimate, lines
 from spar.evolve.checkable.settings import load_checkable
 from spar.files import expand_home, locked
-from spar.listener import Activity, Broadcast, Listener, LogListener
+from spar.listener import Activity, Broadcast, Listener, checked_listener
 from spar.plugins import JUDGES, REFINERS
 from spar.prompts import read_prompts
 from spar.record.training import Scores
@@ -146,7 +146,7 @@ def train(
     RunStopped
         A stage stopped; calling it again resumes.
     """
-    listener = listener or LogListener()
+    listener = checked_listener(listener)
     plan = plan_train(config, out=out, selection=selection, overwrite=overwrite)
     check_requirements(plan.missing)
     for note in plan.notes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
 import json
 import logging
@@ -12,6 +13,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,15 +144,23 @@ def test_a_file_of_prompts(tmp_path: Path) -> None:
 
 
 def test_a_file_whose_prompts_have_a_field_of_another_name(tmp_path: Path) -> None:
-    """`prompt_field` names it; where no rows are read it is a mistake."""
+    """`prompt_field` names it, of rows in memory too; where there are no rows it is a mistake."""
     path = tmp_path / "questions.jsonl"
     path.write_text('{"question": "One.", "answer": "1"}\n', encoding="utf-8")
     (tree,) = spar.decode(path, prompt_field="question", **FAKE)
     assert tree.prompt.messages[0].content == "One."
     assert tree.prompt.meta == {"answer": "1"}
-    for prompts in ("", ["One."]):
-        with pytest.raises(spar.UsageError, match="--prompt-field question is for prompts of a"):
-            spar.decode(prompts, prompt_field="question", **FAKE)
+    row = {"question": "One.", "answer": "1"}
+    (same,) = spar.decode([row], prompt_field="question", **FAKE)
+    for other in (same, spar.search(row, prompt_field="question", **FAKE)):
+        assert (other.prompt.messages, other.prompt.meta) == (
+            tree.prompt.messages,
+            tree.prompt.meta,
+        )
+    with pytest.raises(spar.UsageError, match="--prompt-field question is for prompts of a"):
+        spar.decode("", prompt_field="question", **FAKE)
+    with pytest.raises(spar.UsageError, match="prompt 1 is no row, and prompt_field='question'"):
+        spar.decode(["One."], prompt_field="question", **FAKE)
     with pytest.raises(spar.UsageError, match="--prompt-field question is for prompts of a"):
         spar.evaluate("ifeval", prompt_field="question", **FAKE)
 
@@ -164,7 +174,7 @@ def test_the_prompts_of_a_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     )
     (tree,) = spar.decode(recipe="mine.yaml")
     assert tree.prompt.messages[0].content == "One."
-    with pytest.raises(spar.UsageError, match="--prompt-field question is for prompts of a"):
+    with pytest.raises(spar.UsageError, match="prompt_field='question' names a field of rows"):
         spar.decode(["Two."], recipe="mine.yaml", prompt_field="question")
     (tree,) = spar.decode(["Two."], recipe="mine.yaml")
     assert tree.prompt.messages[0].content == "Two."
@@ -400,6 +410,13 @@ class OwnEngine:
         """Nothing to free."""
 
 
+def with_attributes(**attributes: Any) -> OwnEngine:
+    """An engine with other attributes."""
+    engine = OwnEngine(None)
+    vars(engine).update(attributes)
+    return engine
+
+
 class PlainEngine(OwnEngine):
     """An engine whose method is not async."""
 
@@ -440,12 +457,37 @@ def reply(**fields: Any) -> list[spar.Completion]:
         (lambda *_: PlainEngine(reply()), "the engine PlainEngine has a method that is not async"),
         (Nameless(), "the engine Nameless has no model; expected an object with model, capacity"),
         (lambda *_: Nameless(), "the engine Nameless has no model"),
+        (with_attributes(capacity=-1), "the engine OwnEngine has the capacity -1; expected an int"),
+        (with_attributes(model=None), "the engine OwnEngine has the model None; expected a text"),
+        (with_attributes(aclose=3), "the engine OwnEngine has the aclose 3; expected an async"),
     ],
 )
 def test_engines_that_break_their_protocol(engine: Any, words: str) -> None:
     """Opened, or opened by a function: named, with what they returned and what was expected."""
     with pytest.raises(spar.UsageError, match=words):
         spar.search("Say it.", engine=engine, strategy="greedy")
+
+
+def test_a_class_that_is_passed_for_its_object_is_refused() -> None:
+    """It would be called with what spar calls a function of its kind with, and raise a bare TypeError."""
+
+    class Scorer:
+        """A judge that takes two arguments."""
+
+        def __init__(self, url: str, key: str) -> None:
+            raise AssertionError("it was called")
+
+        async def judge(self, prompt: Any, response: str, seeds: Any) -> None:
+            """Never called."""
+
+    with pytest.raises(
+        spar.UsageError, match=r"engine OwnEngine is a class .*pass an object of it"
+    ):
+        spar.search("Say it.", engine=OwnEngine)
+    with pytest.raises(
+        spar.UsageError, match=r"Scorer is a class that takes \(url: .*\(settings\)"
+    ):
+        spar.search("Say it.", judge=Scorer, **FAKE)
 
 
 def test_an_engine_may_return_a_tuple_and_numbers_of_its_own() -> None:
@@ -586,12 +628,14 @@ def test_train_is_a_function_and_a_package(tmp_path: Path) -> None:
         spar.train(strategy=lambda roots, config: iter(()), out=tmp_path)
     with pytest.raises(spar.UsageError, match="there is no file"):
         spar.train(tmp_path / "none.jsonl", out=tmp_path)
+    with pytest.raises(spar.UsageError, match="prompts is a list; stages read a file"):
+        spar.train(["One."], out=tmp_path)  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
 @pytest.mark.model
 def test_train_runs_a_stage(tmp_path: Path) -> None:
-    """A stage is a process of its own; the result names the models so far."""
+    """A stage is a process of its own; the result names the models so far. Its folder has the settings of the next start."""
     seen = Seen()
     result = spar.train(
         iterations=1,
@@ -603,6 +647,10 @@ def test_train_runs_a_stage(tmp_path: Path) -> None:
     assert seen.activities == ["1/draft"]
     assert (result.iteration, result.actor) == (0, "")
     assert len(list(spar.read_trees(tmp_path / "loop" / "iteration-1" / "draft"))) == 2
+    stored = read_manifest(tmp_path / "loop").config
+    spar.train(out=tmp_path / "loop", only="draft")
+    assert read_manifest(tmp_path / "loop").config == stored
+    assert (stored["prompts_per_iteration"], stored["samples"]) == (2, 2)
 
 
 @pytest.mark.parametrize(
@@ -651,6 +699,15 @@ def test_benchmark_objects_may_be_used_again() -> None:
         assert spar.evaluate(Toy(), engine="fake", limit=2).results.n == 2
 
 
+@pytest.mark.parametrize("listener", [print, spar.Listener, object()])
+def test_a_listener_is_an_object_with_its_methods(listener: Any) -> None:
+    """A function, a class or something else would fail at the first event, in the middle of a run."""
+    for call in (spar.search, spar.evaluate, spar.open_session):
+        arguments = ("nano-if",) if call is not spar.open_session else ()
+        with pytest.raises(spar.UsageError, match=r"listener is .*; pass an object"):
+            call(*arguments, listener=listener, **FAKE)
+
+
 def test_search_raises_the_engines_error() -> None:
     """Where nothing is stored there is nothing to resume; `out` is no setting of a search."""
 
@@ -658,8 +715,14 @@ def test_search_raises_the_engines_error() -> None:
         async def generate(self, requests: Sequence[spar.Request]) -> list[spar.Completion]:
             raise spar.EngineError("the server is down")
 
-    with pytest.raises(spar.EngineError, match=r"^the server is down$"):
-        spar.search("Say it.", engine=Down(World()))
+    engine: Any = {"engine": Down(World())}
+    for call in (
+        partial(spar.search, "Say it."),
+        partial(spar.evaluate, Toy()),
+        partial(spar.sweep, Toy(), strategies="greedy,bfs", budgets=3),
+    ):
+        with pytest.raises(spar.EngineError, match=r"^the server is down$"):
+            call(**engine)
     with pytest.raises(spar.UsageError, match="unknown setting 'out'"):
         spar.search("Say it.", out="runs/a", **FAKE)
 
@@ -795,3 +858,10 @@ class Seen(spar.Listener):
     def tree(self, tree: spar.SearchTree) -> None:
         """Append the id."""
         self.trees.append(tree.prompt.id)
+
+
+def test_train_says_what_it_takes() -> None:
+    """It is a package that can be called, whose own text and signature would say nothing."""
+    assert [*inspect.signature(spar.train).parameters][:3] == ["prompts", "recipe", "out"]
+    train: Any = spar.train
+    assert "Stages such as `search`" in (inspect.getdoc(train.__call__) or "")

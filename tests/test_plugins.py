@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from threading import Event, Thread
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +17,8 @@ import pytest
 import spar
 from spar import plugins
 from spar.errors import ConfigChanged, UsageError
-from spar.plugins import JUDGES
+from spar.plugin_code import code_of
+from spar.plugins import JUDGES, STRATEGIES
 
 
 def test_a_plugin_that_another_thread_is_importing_is_waited_for(
@@ -124,10 +125,9 @@ class Open:
 def test_objects_that_a_record_cannot_tell_apart_resume_no_run_of_each_other(
     tmp_path: Path,
 ) -> None:
-    """Of two lambdas, of two objects with functions as arguments or with more than arguments, nothing says whether they are the same."""
+    """Of two objects with methods of objects as arguments, or with more than arguments, nothing says whether they are the same."""
     options: dict[str, Any] = {"engine": "fake", "budget": 1}
-    pairs: list[tuple[Any, Any]] = [(lambda prompt, response: True, lambda prompt, response: False)]
-    pairs += [(Longer(rule=len), Longer(rule=sum)), (Open(), Open())]
+    pairs: list[tuple[Any, Any]] = [(Longer(rule={}.get), Longer(rule={}.pop)), (Open(), Open())]
     pairs[-1][0].least, pairs[-1][1].least = 0, 1_000_000
     for number, (first, second) in enumerate(pairs):
         spar.decode(["a"], judge=first, out=tmp_path / str(number), **options)
@@ -187,7 +187,7 @@ def test_a_partials_run_by_an_earlier_version_is_resumed(tmp_path: Path, least: 
     name = JUDGES.recorded_name(JUDGES.name_of(judge))
     path.write_text(path.read_text().replace(f'"{name}"', '"functools:partial"'))
     assert len(spar.decode(["a"], judge=judge, **options)) == 1
-    with pytest.raises(ConfigChanged, match=r"judge: \"functools:partial|of the judge object"):
+    with pytest.raises(ConfigChanged, match=r"judge: \"functools:partial|of the judge"):
         spar.decode(["a"], judge=strict, **options)
 
 
@@ -216,7 +216,7 @@ def test_a_judge_that_the_same_code_makes_again_resumes_its_run(
     options: dict[str, Any] = {"engine": "fake", "budget": 1, "out": tmp_path}
     for _ in range(2):
         assert len(spar.decode(["a"], judge=judges_of(("x", 3))[number], **options)) == 1
-    with pytest.raises(ConfigChanged, match="judge: "):
+    with pytest.raises(ConfigChanged, match="code of the judge, or a value in it: "):
         spar.decode(["a"], judge=judges_of(("x", 3.0))[number], **options)
 
 
@@ -227,3 +227,153 @@ def test_judges_that_collect_are_kept_apart() -> None:
         *zip(judges_of(1, 0.5)[:2], judges_of(1, 0.6)[:2], strict=True),
     ):
         assert JUDGES.name_of(one) != JUDGES.name_of(other)
+
+
+def defined(source: str) -> Any:
+    """The function `judge` of a cell of a notebook."""
+    exec(source, vars(CELLS))
+    return CELLS.judge
+
+
+CELLS = ModuleType("cells")
+sys.modules["cells"] = CELLS
+HELPER = "def share(response): return float(len(response) >= {least})\n"
+JUDGE = "def judge(prompt, response): return share(response) > {threshold}\n"
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        HELPER.format(least=1) + JUDGE.format(threshold=0.9),
+        HELPER.format(least=10_000) + JUDGE.format(threshold=0.5),
+    ],
+    ids=["function", "helper"],
+)
+def test_a_judge_whose_code_was_edited_resumes_no_run(tmp_path: Path, edited: str) -> None:
+    """Nor one whose helper was; the same code, compiled again, resumes it. Half of the trees would be of another judge."""
+    options: dict[str, Any] = {"engine": "fake", "budget": 1, "out": tmp_path}
+    for _ in range(2):
+        judge = defined(HELPER.format(least=1) + JUDGE.format(threshold=0.5))
+        assert len(spar.decode(["a"], judge=judge, **options)) == 1
+    with pytest.raises(ConfigChanged, match="code of the judge, or a value in it: "):
+        spar.decode(["a"], judge=defined(edited), **options)
+
+
+def test_a_judge_by_its_name_is_known_by_its_code_too(tmp_path: Path) -> None:
+    """As the command line passes it; the function itself is the same judge."""
+    options: dict[str, Any] = {"engine": "fake", "budget": 1, "out": tmp_path}
+    judge = defined(HELPER.format(least=1) + JUDGE.format(threshold=0.5))
+    for passed in ("cells:judge", judge, "cells:judge"):
+        assert len(spar.decode(["a"], judge=passed, **options)) == 1
+    defined(HELPER.format(least=1) + JUDGE.format(threshold=0.9))
+    with pytest.raises(ConfigChanged, match="code of the judge, or a value in it: "):
+        spar.decode(["a"], judge="cells:judge", **options)
+
+
+def test_a_session_keeps_the_function_that_it_was_opened_with() -> None:
+    """A function of the same name that is defined later is another judge, for the calls that pass it."""
+    options: dict[str, Any] = {"engine": "fake", "budget": 1}
+    source = "def judge(prompt, response): return {}\n"
+    with spar.open_session(judge=defined(source.format(True)), **options) as session:
+        assert session.search("Write.").solved
+        no = defined(source.format(False))
+        assert not spar.search("Write.", judge=no, **options).solved
+        assert session.search("Write.").solved
+        assert not session.search("Write.", judge=no).solved
+
+
+class Client:
+    """A judge that holds more than its arguments: a connection, and a counter."""
+
+    def __init__(self, threshold: float) -> None:
+        self.threshold, self.calls, self._connection = threshold, 0, object()
+
+    def __call__(self, prompt: spar.Prompt, response: str) -> bool:
+        """By length."""
+        self.calls += 1
+        return len(response) >= self.threshold
+
+
+def test_an_object_with_connections_and_counters_resumes_its_run(tmp_path: Path) -> None:
+    """A cell that runs again makes another one, with the same arguments."""
+    options: dict[str, Any] = {"engine": "fake", "budget": 1, "out": tmp_path}
+    for _ in range(3):
+        assert len(spar.decode(["a"], judge=Client(0.5), **options)) == 1
+    with pytest.raises(ConfigChanged, match=r"threshold of the judge object: 0\.5 -> 0\.6"):
+        spar.decode(["a"], judge=Client(0.6), **options)
+
+
+def test_code_is_read_as_far_as_it_tells_plugins_apart() -> None:
+    """Sets have no order, constants of the module count, what a function counts itself does not."""
+    cell = "WORDS = 2\ncalls = 0\ndef judge(p, r):\n global calls; calls += 1\n return r in {'a', 'b', 'c'} and WORDS"
+    first = code_of(defined(cell))
+    assert first.is_whole and code_of(defined(cell)) == first
+    vars(CELLS)["calls"] = 7
+    assert code_of(CELLS.judge) == first
+    vars(CELLS)["WORDS"] = 3
+    assert code_of(CELLS.judge) != first
+    assert code_of(len).digest == ""
+
+
+class Words(spar.Benchmark):
+    """A benchmark with a parameter."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def load(self, config: Any) -> list[spar.Prompt]:
+        """As many examples."""
+        turn = spar.Message(role="user", content="Write.")
+        return [spar.Prompt(id=str(i), messages=(turn,)) for i in range(self.count)]
+
+    def score(self, examples: Any, outputs: Any) -> spar.Scored:
+        """All pass."""
+        answers = outputs.answers()
+        return spar.Scored(
+            examples=tuple(
+                spar.Example(
+                    id=e.id, response=answers[e.id].text, passed=True, scores={"pass": (1, 1)}
+                )
+                for e in examples
+            )
+        )
+
+
+def test_objects_of_a_benchmark_and_of_a_strategy_resume_and_compare(tmp_path: Path) -> None:
+    """Evaluations of the same benchmark have one name, whatever number its object has in this process."""
+    options: dict[str, Any] = {"engine": "fake", "budget": 1}
+    runs = [spar.evaluate(Words(3), out=tmp_path / place, **options) for place in ("a", "a", "b")]
+    assert len({run.results.benchmark for run in runs}) == 1
+    assert runs[0].results.usage.calls == sum(e.usage.calls for e in runs[0].examples) >= 3
+    assert runs[0].directory == runs[1].directory
+    (comparison,) = spar.compare(tmp_path / "a", tmp_path / "b")
+    assert comparison.gained == comparison.lost == ()
+    with pytest.raises(ConfigChanged, match="count of the benchmark object: 3 -> 4"):
+        spar.evaluate(Words(4), out=tmp_path / "a", **options)
+    for _ in range(2):
+        strategies = [replace(STRATEGIES.spec("best-of-n"), max_drafts=1)]
+        rows = spar.sweep(
+            Words(3), strategies=strategies, budgets=[1], out=tmp_path / "c", **options
+        )
+        assert "#" not in rows[0].strategy
+    assert len([*(tmp_path / "c").glob("*/*/run.json")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "returned", "words"),
+    [
+        ("load", None, "Broken.load returned None; expected a list of spar.Prompt"),
+        ("load", ["text"], "Broken.load returned 'text' as example 1"),
+        ("load", [Words(1).load(None)[0]] * 2, "Broken.load returned two examples with the id '0'"),
+        ("score", {"pass": 1.0}, r"Broken.score returned {'pass': 1.0}; expected a spar.Scored"),
+    ],
+)
+def test_what_a_benchmark_returns_is_checked(method: str, returned: Any, words: str) -> None:
+    """A traceback from inside spar would not say whose mistake it is."""
+
+    class Broken(Words):
+        """One method returns something else."""
+
+    setattr(Broken, method, lambda *_: returned)
+    with pytest.raises(UsageError, match=words):
+        spar.evaluate(Broken(1), engine="fake", budget=1)

@@ -14,7 +14,7 @@ from typing import Any
 from spar.config import DecodeConfig
 from spar.errors import EngineError, RunStopped, UsageError
 from spar.files import expand_home, expand_home_in
-from spar.listener import Broadcast, Listener, LogListener
+from spar.listener import Broadcast, Listener, checked_listener
 from spar.run.blocking import blocking, in_thread
 from spar.run.decoding import (
     IN_MEMORY,
@@ -127,7 +127,7 @@ async def _decode(
     overwrite: bool = False,
     given: Mapping[str, Any],
 ) -> DecodeResult:
-    listener = listener or LogListener()
+    listener = checked_listener(listener)
     if isinstance(prompts, str | Path):  # a data set of the hub may have to be downloaded
         config, source = await in_thread(partial(_prompts, config, prompts, given))
     else:
@@ -137,15 +137,12 @@ async def _decode(
             config, source, out=expand_home(Path(out)), overwrite=overwrite, listener=listener
         )
         ids = tuple(prompt.id for prompt in decoded.source.read())
-        return DecodeResult(decoded.directory, decoded.summary, ids)
+        return DecodeResult(decoded.directory.absolute(), decoded.summary, ids)
     trees = _Trees()
     with temporary_run() as directory:
-        try:
-            decoded = await run_decode(
-                config, source, out=directory, listener=Broadcast(trees, listener)
-            )
-        except RunStopped as error:  # there is nothing to resume
-            raise (error.__cause__ if isinstance(error.__cause__, EngineError) else error) from None
+        decoded = await run_decode(
+            config, source, out=directory, listener=Broadcast(trees, listener)
+        )
     ids = tuple(prompt.id for prompt in source.read())
     return DecodeResult(None, decoded.summary, ids, trees.by_id)
 
@@ -172,7 +169,7 @@ def open_session(
     UsageError
         An unknown setting, or a value out of range.
     """
-    return Session(decode_config(recipe, settings), listener or LogListener())
+    return Session(decode_config(recipe, settings), checked_listener(listener))
 
 
 class _Trees(Listener):
@@ -188,9 +185,18 @@ class _Trees(Listener):
 
 @contextmanager
 def temporary_run() -> Iterator[Path]:
-    """A run directory that is deleted at the end."""
+    """A run directory that is deleted at the end.
+
+    Raises
+    ------
+    EngineError
+        What stopped the run, without its advice to resume it.
+    """
     with tempfile.TemporaryDirectory(prefix="spar-") as folder:
-        yield Path(folder) / "run"
+        try:
+            yield Path(folder) / "run"
+        except RunStopped as error:
+            raise (error.__cause__ if isinstance(error.__cause__, EngineError) else error) from None
 
 
 def _prompts(
@@ -200,13 +206,15 @@ def _prompts(
         name = expand_home_in(str(prompts))
         config = config.model_copy(update={"prompts": name}) if name else config
         return config, prompt_source(config)
-    config = without_file(config, IN_MEMORY, given)
+    field = str(given.get("prompt_field") or "")
+    config = config.model_copy(update={"prompt_field": ""}) if field else config
+    config = without_file(config, IN_MEMORY, {})
     is_collection = isinstance(prompts, Iterable) and not hasattr(prompts, "columns")
     if isinstance(prompts, Mapping | Prompt) or not is_collection:
         raise UsageError(
             f"prompts is a {type(prompts).__name__}; pass a list of texts, rows or spar.Prompt objects"
         )
-    source = source_of(islice(as_prompts(prompts), config.limit))
+    source = source_of(islice(as_prompts(prompts, field), config.limit))
     if not source.count:
         raise UsageError("there are no prompts; give at least one")
     return config, source

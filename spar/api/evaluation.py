@@ -21,7 +21,7 @@ from spar.eval.sweep_runner import Sweep, read_budgets, read_names
 from spar.eval.sweep_runner import sweep as run_sweep
 from spar.eval.sweep_table import Row
 from spar.files import expand_home, expand_home_in
-from spar.listener import Listener, LogListener
+from spar.listener import Listener, checked_listener
 from spar.plugins import BENCHMARKS, STRATEGIES
 from spar.record.evaluation import Example, Results, read_examples
 from spar.run.blocking import blocking
@@ -102,7 +102,7 @@ async def evaluate_async(
             allow_missing=allow_missing,
             offline=offline,
         )
-        results, error = await run_evaluation(config, request, listener or LogListener())
+        results, error = await run_evaluation(config, request, checked_listener(listener))
         if error is not None:
             raise error
         folder = Path(results[0].run["directory"])
@@ -166,7 +166,11 @@ async def sweep_async(
     with _directory(out) as directory:
         request = EvalRequest((name,), out=directory, overwrite=overwrite, offline=offline)
         return await run_sweep(
-            config, request, grid, directory=directory / name, listener=listener or LogListener()
+            config,
+            request,
+            grid,
+            directory=directory / BENCHMARKS.recorded_name(name),
+            listener=checked_listener(listener),
         )
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import spar.train as _train_package
-from spar.listener import Listener, LogListener
-from spar.run.keywords import check_importable, plugin_names
+from spar.errors import UsageError
+from spar.files import expand_home
+from spar.listener import Listener, checked_listener
+from spar.run.keywords import importable_name, plugin_names
 from spar.train.pipeline import StageSelection
-from spar.train.recipe import load_train
+from spar.train.status import loop_settings
 from spar.train_runner import TrainResult, cancellable
 from spar.train_runner import train as run_training
 
@@ -19,13 +22,13 @@ from spar.train_runner import train as run_training
 def train(
     prompts: str | Path = "",
     *,
-    recipe: str = "nano",
+    recipe: str | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     rerun_from: str = "",
     only: str = "",
     stop_after: str = "",
-    assignments: Sequence[str] = (),
+    assignments: Sequence[str] | str = (),
     listener: Listener | None = None,
     **settings: Any,
 ) -> TrainResult:
@@ -38,13 +41,13 @@ def train(
     prompts:
         A file of prompts; "" for those of the recipe, or nano-if's.
     recipe:
-        A YAML file or a shipped recipe.
+        A YAML file or a shipped recipe; None for the settings of the loop in `out`, where there is one, else `nano`.
     out:
         The loop's folder; None for `runs/train-DIGEST`.
     rerun_from, only, stop_after:
         Stages such as `search` or `2/search`: run this one and all after it again, run no other, end after it.
     assignments:
-        Dotted settings of the recipe, such as `dpo.learning_rate=1e-6`.
+        Dotted settings of the recipe, such as `dpo.learning_rate=1e-6`; a text is one.
     overwrite, listener:
         As in `decode`; the listener receives stages as activities.
     settings:
@@ -66,8 +69,17 @@ def train(
     """
     values = plugin_names(settings)
     for name in ("strategy", "judge", "refiner", "engine"):
-        check_importable(str(values.get(name) or ""), name, settings.get(name))
-    config = load_train(recipe, {"prompts": str(prompts) or None, **values}, assignments)
+        if values.get(name):
+            values[name] = importable_name(str(values[name]), name, settings.get(name))
+    listed = [assignments] if isinstance(assignments, str) else assignments
+    if not isinstance(prompts, str | Path):
+        raise UsageError(
+            f"prompts is a {type(prompts).__name__}; stages read a file, so write the rows to one (.jsonl) and pass its name"
+        )
+    folder = None if out is None else expand_home(Path(out))
+    config = loop_settings(
+        recipe, folder, {"prompts": str(prompts) or None, **values}, listed, overwrite=overwrite
+    )
     selection = StageSelection(rerun_from=rerun_from, only=only, stop_after=stop_after)
     return run_training(
         config, out=out, listener=listener, selection=selection, overwrite=overwrite
@@ -76,7 +88,7 @@ def train(
 
 async def train_async(prompts: str | Path = "", **options: Any) -> TrainResult:
     """Like `train`, in a thread; cancelling it ends the stage that is running, which can be resumed."""
-    listener = options.pop("listener", None) or LogListener()
+    listener = checked_listener(options.pop("listener", None))
     return await cancellable(
         lambda listening: train(prompts, listener=listening, **options), listener
     )
@@ -85,8 +97,12 @@ async def train_async(prompts: str | Path = "", **options: Any) -> TrainResult:
 class _CallableModule(ModuleType):
     """The package `spar.train`, called as a function."""
 
+    __signature__ = signature(train)  # `help(spar.train.__call__)` and notebooks show what it takes
+
     def __call__(self, *arguments: Any, **options: Any) -> TrainResult:
         return train(*arguments, **options)
+
+    __call__.__doc__ = train.__doc__
 
 
 _train_package.__class__ = _CallableModule  # `spar.train(...)`, and `spar.train.dpo` as before

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,34 +13,10 @@ from spar.cli.show import train_view
 from spar.cli.show.report import open_console
 from spar.record.health import IterationHealth
 from spar.sanitize import printable
-from spar.store import MANIFEST
 from spar.train.loop import default_directory
-from spar.train.recipe import TrainConfig, load_train, with_changes
-from spar.train.status import LoopState, StageState, read_config
+from spar.train.recipe import TrainConfig
+from spar.train.status import LoopState, StageState
 from spar.train_runner import plan_train, read_state, train
-
-DEFAULT_RECIPE = "nano"
-
-
-def settings(
-    recipe: str | None,
-    out: Path | None,
-    overrides: Mapping[str, Any],
-    assignments: Sequence[str],
-    *,
-    overwrite: bool,
-) -> TrainConfig:
-    """The loop's settings: those of the recipe, by default those of the loop in `out`.
-
-    Raises
-    ------
-    UsageError
-        An unknown recipe or setting, or a value out of range.
-    """
-    stored = out is not None and not overwrite and (out / MANIFEST).is_file()
-    if recipe is None and stored and out is not None:
-        return with_changes(read_config(out)[0], overrides, assignments)
-    return load_train(recipe or DEFAULT_RECIPE, overrides, assignments)
 
 
 def run(config: TrainConfig, invocation: Invocation) -> None:

@@ -89,8 +89,9 @@ def train(
 ) -> None:
     """Run the stages of the loop that are not done yet."""
     from spar.cli.invocation import Invocation
-    from spar.cli.run_train import run, settings
+    from spar.cli.run_train import run
     from spar.train.pipeline import StageSelection
+    from spar.train.status import loop_settings
 
     if allow_code_execution:
         from spar.verification_functions import allow_code_execution as allow
@@ -98,7 +99,7 @@ def train(
         allow()
     overrides |= {"iterations": iterations, "start": continue_from, "seed": seed}
     overrides |= {"prompts": prompts or None, "prompt_field": prompt_field}
-    config = settings(recipe, out, overrides, change or [], overwrite=overwrite)
+    config = loop_settings(recipe, out, overrides, change or [], overwrite=overwrite)
     selection = StageSelection(rerun_from=rerun_from, only=only, stop_after=stop_after)
     run(config, Invocation(out, selection, overwrite=overwrite, dry_run=dry_run, display=display))
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from spar.config import EvalConfig
-from spar.eval.benchmark import Benchmark
+from spar.eval.benchmark import Benchmark, loaded_by
 from spar.prompts import with_stored_ids
 from spar.store import TREES, stored_trees
 from spar.types import Prompt
@@ -26,7 +26,7 @@ def examples_of(
     stored = (
         {name: tree.digest for name, tree in stored_trees(path).items()} if path.is_file() else {}
     )
-    whole = [*with_stored_ids(benchmark.load(config), stored)]
+    whole = [*with_stored_ids(loaded_by(benchmark, config), stored)]
     if benchmark.limits_itself:
         return _unlimited(benchmark, whole, config, stored), whole
     return whole, _limited(benchmark, whole, config, stored)
@@ -39,7 +39,9 @@ def _unlimited(
     matches_rows = config.responses and not benchmark.refines_responses
     if config.limit is None or not matches_rows or benchmark.likelihoods_of:
         return examples
-    whole = [*with_stored_ids(benchmark.load(config.model_copy(update={"limit": None})), stored)]
+    whole = [
+        *with_stored_ids(loaded_by(benchmark, config.model_copy(update={"limit": None})), stored)
+    ]
     benchmark.load(config)  # what it loads last is what it scores
     return whole
 

@@ -18,7 +18,7 @@ from spar.errors import SparError, UsageError
 from spar.eval.job_outputs import RunOutputs
 from spar.files import locked
 from spar.listener import Listener
-from spar.plugins import ENGINES, strategy_with
+from spar.plugins import BENCHMARKS, ENGINES, strategy_with
 from spar.record.evaluation import RESULTS
 from spar.record.outcomes import pluralize
 from spar.record.own_files import EVALUATION_FILES
@@ -116,7 +116,7 @@ def start_all(runners: Sequence[DirectoryJobRunner], *, fresh: bool) -> None:
                 config = resolve_config(runner.config, note, offline=runner.offline)
                 strategy_with(config.strategy, config.strategy_args)
                 judge_with(config)
-        forget({runner.outputs.directory: runner.config.benchmark for runner in runners})
+        forget({r.outputs.directory: BENCHMARKS.recorded_name(r.config.benchmark) for r in runners})
     for runner in runners:
         if runner.outputs.external_answers is not None:
             RunStore.open(runner.outputs.directory, make_manifest(runner.config)).close()

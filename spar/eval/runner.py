@@ -15,7 +15,7 @@ from typing import Any
 
 from spar.config import FREE, EvalConfig
 from spar.errors import SparError, UsageError
-from spar.eval.benchmark import Benchmark, BenchmarkSpec, declared_spec
+from spar.eval.benchmark import Benchmark, BenchmarkSpec, declared_spec, scored_by
 from spar.eval.examples import examples_of
 from spar.eval.external_answers.matching import fill_answers, match_answers, match_grader_replies
 from spar.eval.job_outputs import RunOutputs
@@ -27,7 +27,7 @@ from spar.eval.verdict_basis import grading, verifiers
 from spar.infer.gather import gather
 from spar.listener import Listener
 from spar.manifest import config_digest
-from spar.plugins import BENCHMARKS, safe_name
+from spar.plugins import BENCHMARKS, STRATEGIES, safe_name
 from spar.record.evaluation import Results, Scored, write_examples, write_results
 from spar.run.blocking import in_thread
 from spar.run.decoding import refuse_prompt_field
@@ -121,7 +121,10 @@ def _open_benchmarks(
             f"{directory} is a run itself; an evaluation makes a folder for each benchmark: give another --out, such as {directory}-eval"
         )
     fetch_data(find_benchmarks(config, request), config, listener, offline=request.offline)
-    return [open_benchmark(name, config, request, directory / name) for name in request.names]
+    return [
+        open_benchmark(name, config, request, directory / BENCHMARKS.recorded_name(name))
+        for name in request.names
+    ]
 
 
 def find_benchmarks(config: EvalConfig, request: EvalRequest) -> list[Benchmark]:
@@ -304,7 +307,7 @@ def default_directory(config: EvalConfig) -> Path:
 def score(opened: OpenedBenchmark) -> Results:
     """Score what the stages left, and write it beside them."""
     prompts = {prompt.id: prompt.messages[-1].content for prompt in opened.examples}
-    scored = opened.benchmark.score(opened.examples, opened.outputs)
+    scored = scored_by(opened.benchmark, opened.examples, opened.outputs)
     examples = [
         example.model_copy(update={"prompt": prompts.get(example.id, "")})
         for example in scored.examples
@@ -331,7 +334,7 @@ def totals(
     usage = sum((example.usage for example in scored.examples), Usage())
     cut = f"{usage.cut_calls:,} of {usage.calls:,} replies ended at their token limit; log.txt names the setting to raise"
     return Results(
-        benchmark=config.benchmark,
+        benchmark=BENCHMARKS.recorded_name(config.benchmark),
         n=len(scored.examples),
         metrics=metrics(scored),
         means=scored.means,
@@ -348,7 +351,7 @@ def _facts(opened: OpenedBenchmark) -> dict[str, Any]:
     from_file = opened.outputs.external_answers is not None
     return {
         "directory": str(opened.outputs.directory),
-        "strategy": config.strategy,
+        "strategy": STRATEGIES.recorded_name(config.strategy),
         "budget": config.budget,
         # The model that wrote a file's answers is unknown.
         "model": "" if from_file else manifest.models[opened.benchmark.measures],

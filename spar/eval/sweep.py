@@ -24,7 +24,7 @@ from spar.infer.replay import replay
 from spar.infer.search import SearchSettings
 from spar.infer.strategy import SearchConfig, StrategySpec
 from spar.manifest import Manifest, config_digest
-from spar.plugins import safe_name, strategy_with
+from spar.plugins import STRATEGIES, safe_name, strategy_with
 from spar.run.job import Job
 from spar.store import MANIFEST, TREES, RunStore, read_manifest, read_trees
 from spar.types import Prompt
@@ -50,11 +50,18 @@ class Point:
     budget: int
     depth: int
     """Levels of refinement; more than in the settings if these cannot spend the budget."""
+    label: str = ""
+    """The strategy in tables and directories (`strategy_labels`); "" for `strategy`."""
+
+    @property
+    def shown_strategy(self) -> str:
+        """The label, or the strategy itself."""
+        return self.label or self.strategy
 
     @property
     def name(self) -> str:
         """The name of its directory."""
-        return f"{safe_name(self.strategy)}-{self.budget}"
+        return f"{safe_name(self.shown_strategy)}-{self.budget}"
 
     def changes(self, shared: Mapping[str, Any]) -> dict[str, Any]:
         """The settings in which this point differs from others.
@@ -99,6 +106,19 @@ def strategy_spec(text: str) -> StrategySpec:
     return strategy_with(*parse_strategy(text))
 
 
+def strategy_labels(strategies: Sequence[str]) -> dict[str, str]:
+    """Strategy to what tables and directories call it: an object of this process as another one would call it again.
+
+    Objects of one class are numbered in the order of the sweep.
+    """
+    labels: dict[str, str] = {}
+    for strategy in strategies:
+        label = STRATEGIES.recorded_name(strategy)
+        number = 1 + sum(each.partition("#")[0] == label for each in labels.values())
+        labels[strategy] = label if number == 1 else f"{label}#{number}"
+    return labels
+
+
 def check_strategies(strategies: Sequence[str], flag: str = "--strategies") -> None:
     """Check that strategies can be measured side by side.
 
@@ -114,11 +134,11 @@ def check_strategies(strategies: Sequence[str], flag: str = "--strategies") -> N
     """
     _refuse_twice(flag, strategies)
     folders: dict[str, str] = {}
-    for name in strategies:
+    for name, label in strategy_labels(strategies).items():
         strategy_spec(name)
-        if (other := folders.setdefault(safe_name(name), name)) != name:
+        if (other := folders.setdefault(safe_name(label), name)) != name:
             raise UsageError(
-                f"{flag}: {other} and {name} would have one folder, {safe_name(name)}; write one of them otherwise, such "
+                f"{flag}: {other} and {name} would have one folder, {safe_name(label)}; write one of them otherwise, such "
                 "as 0.5 in place of .5"
             )
 
@@ -146,8 +166,9 @@ def plan(
         An unknown strategy or option, a budget below 1, none at all, or one that is given twice.
     """
     _check(strategies, budgets)
+    labels = strategy_labels(strategies)
     return [
-        point
+        replace(point, label="" if labels[name] == name else labels[name])
         for name in sorted(strategies, key=lambda name: _fixed(name, shape) is not None)
         for point in _points(name, budgets, shape, deepen=deepen)
     ]
@@ -254,7 +275,8 @@ def _is_comparable(folder: Path, manifest: Manifest) -> bool:
 
 
 def _digest(manifest: Manifest, free: Sequence[str]) -> str:
-    settings: dict[str, Any] = {**manifest.config, "templates": manifest.templates}
+    objects = {name: values for name, values in manifest.objects.items() if name not in SEARCH}
+    settings = {**manifest.config, "templates": manifest.templates, "objects": objects}
     return config_digest(settings, free=free)
 
 

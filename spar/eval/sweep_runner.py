@@ -33,7 +33,7 @@ from spar.eval.runner import (
     score,
 )
 from spar.eval.side_by_side import OneOfSeveral, SideBySide, may_run_side_by_side
-from spar.eval.sweep import BUDGETS, Point, fill, plan, sources
+from spar.eval.sweep import BUDGETS, Point, fill, plan, sources, strategy_labels
 from spar.eval.sweep_table import Row, headline, in_order, markdown, row, write_csv
 from spar.files import replace_json
 from spar.infer.replay import dependent_steps
@@ -132,7 +132,7 @@ async def sweep(
         )
         for point, result, benchmark, job in zip(points, results, opened, jobs, strict=True)
     ]
-    rows = in_order(rows, grid.strategies)
+    rows = in_order(rows, [*strategy_labels(grid.strategies).values()])
     _write(directory, rows, results, command)
     headline(
         results[0], grid.metric

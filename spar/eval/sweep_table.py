@@ -114,7 +114,7 @@ def row(
     name, each = headline(results, metric), 1 / max(count, 1)
     shown = results.metrics[name]
     return Row(
-        strategy=point.strategy,
+        strategy=point.shown_strategy,
         budget=point.budget,
         depth=point.depth,
         n=shown.n,

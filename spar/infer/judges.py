@@ -34,6 +34,7 @@ from spar.infer.votes import (
     read_vote,
     with_task_callback,
 )
+from spar.plugin_parameters import require_constructor
 from spar.templates import Templates
 from spar.types import Judgement, Message, Prompt, Usage
 
@@ -327,6 +328,7 @@ def as_spec(target: object) -> JudgeSpec:
     if isinstance(target, JudgeSpec):
         return target
     if isinstance(target, type) and hasattr(target, "judge"):
+        require_constructor(target, "judge", "settings")
         return JudgeSpec(target)
     if hasattr(target, "judge"):
         judge: Any = target

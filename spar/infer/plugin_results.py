@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from operator import index
-from typing import Any, get_args
+from typing import Any, SupportsIndex, get_args
 
 from spar.errors import EngineError, UsageError
 from spar.infer.engine import Completion, Engine, Finish
@@ -26,7 +26,19 @@ _OF_COMPLETIONS = {
     "finish": " or ".join(map(repr, _FINISHES)),
     **dict.fromkeys(("prompt_tokens", "completion_tokens", "cached_tokens"), "0 or more"),
 }
-_OF_ENGINES = ("model", "capacity", "description", "generate", "aclose")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, SupportsIndex) and index(value) >= 0
+
+
+_ENGINE_FIELDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
+    "model": (lambda value: isinstance(value, str), "a text"),
+    "capacity": (_is_count, "an integer: requests at the same time, 0 for any number"),
+    "description": (lambda value: isinstance(value, str), "a text"),
+    "generate": (callable, "an async method"),
+    "aclose": (callable, "an async method"),
+}
 
 
 async def judged_by(judge: object, returned: Awaitable[Any]) -> tuple[Judgement, Usage]:
@@ -100,12 +112,17 @@ async def completed_by(engine: object, returned: Awaitable[Any]) -> list[Complet
 
 def require_engine(target: object) -> Engine:
     """The object itself; raises `UsageError` where it lacks what an engine has."""
-    if missing := [name for name in _OF_ENGINES if not hasattr(target, name)]:
+    if missing := [name for name in _ENGINE_FIELDS if not hasattr(target, name)]:
         raise UsageError(
-            f"the engine {_name(target)} has no {', '.join(missing)}; expected an object with {', '.join(_OF_ENGINES)} "
+            f"the engine {_name(target)} has no {', '.join(missing)}; expected an object with {', '.join(_ENGINE_FIELDS)} "
             "(spar.Engine)"
         )
     assert isinstance(target, Engine)
+    for name, (is_right, expected) in _ENGINE_FIELDS.items():
+        if not is_right(value := getattr(target, name)):
+            raise UsageError(
+                f"the engine {_name(target)} has the {name} {_shown(value)}; expected {expected}"
+            )
     return target
 
 

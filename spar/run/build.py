@@ -16,6 +16,7 @@ from spar.infer.search import Budget, SearchSettings
 from spar.infer.strategy import SearchConfig
 from spar.manifest import Manifest, config_digest, with_sources
 from spar.plugins import (
+    BENCHMARKS,
     ENGINES,
     JUDGES,
     REFINERS,
@@ -38,6 +39,7 @@ _TABLES: Mapping[str, PluginTable[Any]] = {
     "judge": JUDGES,
     "refiner": REFINERS,
     "engine": ENGINES,
+    "benchmark": BENCHMARKS,
 }
 """Settings that name plug-ins, for which Python may pass objects."""
 
@@ -86,7 +88,7 @@ def search_settings(config: DecodeConfig, digest: str) -> SearchSettings:
     """The driver's settings."""
     return SearchSettings(
         strategy=strategy_with(config.strategy, config.strategy_args).plan,
-        name=config.strategy,
+        name=STRATEGIES.recorded_name(config.strategy),
         shape=SearchConfig(
             branching=config.branching, beam_width=config.beam_width, depth=config.depth
         ),
@@ -127,7 +129,11 @@ def make_manifest(config: DecodeConfig) -> Manifest:
 
 def _objects(config: DecodeConfig) -> dict[str, dict[str, Any]]:
     """What the objects were made with that were passed for plug-ins."""
-    parameters = {name: table.parameters(getattr(config, name)) for name, table in _TABLES.items()}
+    parameters = {
+        setting: table.parameters(name)
+        for setting, table in _TABLES.items()
+        if (name := getattr(config, setting, ""))
+    }
     return {setting: values for setting, values in parameters.items() if values}
 
 

@@ -275,19 +275,25 @@ def source_of(prompts: Iterable[Prompt]) -> PromptSource:
     return PromptSource(lambda: iter(stored), len(stored))
 
 
-def as_prompts(values: Iterable[PromptLike]) -> Iterator[Prompt]:
+def as_prompts(values: Iterable[PromptLike], prompt_field: str = "") -> Iterator[Prompt]:
     """Prompts of texts, of rows as in a prompts file, and of `Prompt` objects; ids must be unique.
 
     Those without an id get one from their content.
 
+    Parameters
+    ----------
+    prompt_field:
+        The field of the rows that holds the prompt; "" for those of a prompts file.
+
     Raises
     ------
     UsageError
-        A value that is no prompt, or an id that comes twice.
+        A value that is no prompt, an id that comes twice, or a text where a field of rows is named.
     """
     places = ((number, f"prompt {number}", value) for number, value in enumerate(values, start=1))
     return with_ids(
-        (where, f"in {where}", _prompt(value, number)) for number, where, value in places
+        (where, f"in {where}", _prompt(value, number, prompt_field))
+        for number, where, value in places
     )
 
 
@@ -302,13 +308,17 @@ def as_prompt(value: PromptLike) -> Prompt:
     return with_id(_prompt(value, 1))
 
 
-def _prompt(value: PromptLike, number: int) -> Prompt:
+def _prompt(value: PromptLike, number: int, prompt_field: str = "") -> Prompt:
     """The prompt of a value, with the id "" where a row has none."""
     where = f"prompt {number}"
+    if prompt_field and not isinstance(value, Mapping):
+        raise UsageError(
+            f"{where} is no row, and prompt_field={prompt_field!r} names a field of rows; pass rows, or leave it out"
+        )
     if isinstance(value, str):
         return prompt_from_text(value, IN_MEMORY).model_copy(update={"id": ""})
     if isinstance(value, Mapping):
-        return prompt_from_row(value, where, IN_MEMORY)
+        return prompt_from_row(value, where, IN_MEMORY, prompt_field)
     if not isinstance(value, Prompt):
         raise UsageError(
             f"{where} is a {type(value).__name__}; expected a text, a row such as "

@@ -1,4 +1,4 @@
-"""A session: models that stay loaded from one search to the next, in a thread with its own event loop.
+"""A session: models that stay loaded from one search to the next, in the event loop of another thread.
 
     with Session(load_decode("nano", {})) as session:
         tree = session.search(prompt, budget=7)
@@ -15,7 +15,7 @@ import asyncio
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
@@ -33,7 +33,13 @@ from spar.infer.summary import Summary
 from spar.listener import Listener
 from spar.manifest import Manifest
 from spar.plugins import safe_name
-from spar.run.blocking import in_thread
+from spar.run.blocking import (
+    background_loop,
+    in_thread,
+    is_in_started_loop,
+    running_loop,
+    start_loop,
+)
 from spar.run.build import make_manifest, open_roles, search_settings
 from spar.run.decoding import PromptLike, as_prompt
 from spar.run.engine_pool import EnginePool
@@ -130,8 +136,7 @@ class Session(Generic[C]):
         """Like `search`, from another event loop; the listener is called in the thread of that loop."""
         changes = session_changes(self.config, changes)
         events = InLoop(listener or self._listener, asyncio.get_running_loop())
-        future = self._submit(self._search(as_prompt(prompt), events, changes))
-        return await asyncio.wrap_future(future)
+        return await self._result(self._search(as_prompt(prompt), events, changes))
 
     def prepare(self, **changes: Any) -> PreparedSearch:
         """Load the models of searches with these settings, for `search_prepared`; `changes` as in `search`.
@@ -146,7 +151,7 @@ class Session(Generic[C]):
     async def prepare_async(self, **changes: Any) -> PreparedSearch:
         """Like `prepare`, from another event loop."""
         changes = session_changes(self.config, changes)
-        return await asyncio.wrap_future(self._submit(self._prepare(changes, self._listener)))
+        return await self._result(self._prepare(changes, self._listener))
 
     async def check_prompt(self, prepared: PreparedSearch, prompt: Prompt) -> None:
         """Raise `UsageError` where the judge cannot judge a prompt, or the refiner refine for it."""
@@ -160,12 +165,11 @@ class Session(Generic[C]):
         Cancelling this cancels the search and its requests. The listener is called in the thread of the caller's loop.
         """
         events = InLoop(listener, asyncio.get_running_loop())
-        search = self._submit(self._search_tree(prepared, prompt, events))
-        return await asyncio.wrap_future(search)
+        return await self._result(self._search_tree(prepared, prompt, events))
 
     async def complete(self, engine: Engine, requests: Sequence[Request]) -> list[Completion]:
         """Send requests to a model of this session, from another event loop; cancelling this cancels them."""
-        return await asyncio.wrap_future(self._submit(_generate(engine, requests)))
+        return await self._result(_generate(engine, requests))
 
     def run(self, job: Job, directory: Path, listener: Listener | None = None) -> Summary:
         """Search every prompt of a job without a tree in its directory; returns the directory's totals.
@@ -217,7 +221,8 @@ class Session(Generic[C]):
         closing = asyncio.run_coroutine_threadsafe(self._pool.aclose(lambda _: None), loop)
         with suppress(TimeoutError):
             closing.result(CLOSE_SECONDS)
-        loop.call_soon_threadsafe(loop.stop)
+        if loop is not background_loop():
+            loop.call_soon_threadsafe(loop.stop)
 
     def __enter__(self) -> Self:
         return self
@@ -264,7 +269,7 @@ class Session(Generic[C]):
         # A search that was cancelled may still be loading: the next one waits and finds its model.
         with self._loading:
             if self._closed:
-                raise EngineError("the session is closed")
+                raise _closed()
             changed = self.config.changed(changes)
             roles = required_roles(changed)
             with _of_models():
@@ -295,26 +300,47 @@ class Session(Generic[C]):
         with self._starting:  # callers in several threads share one loop
             if self._closed:
                 work.close()
-                raise EngineError("the session is closed")
+                raise _closed()
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(
-                    target=_run_forever, args=(self._loop,), name="spar-session", daemon=True
-                ).start()
+                nested = is_in_started_loop()
+                self._loop = start_loop("spar-session") if nested else background_loop()
             future = asyncio.run_coroutine_threadsafe(work, self._loop)
             self._futures.add(future)
         future.add_done_callback(self._futures.discard)
         return future
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        if self._loop is not None and running_loop() is self._loop:
+            work.close()
+            raise UsageError(
+                "a session was called from inside one of its own searches, which waits for the answer and so keeps the "
+                "session from giving it; await search_async or prepare_async in an async function, or open another session"
+            )
         future = self._submit(work)
         try:
             return future.result()
         except SparError:
             raise
+        except CancelledError as error:
+            raise _closed() from error
         except BaseException:  # Ctrl-C: end what is running before the caller goes on
             future.cancel()
             raise
+
+    async def _result(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of work in the session's loop, for a caller in another; cancelling this cancels the work."""
+        future = self._submit(work)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if not self._closed or task is None or task.cancelling():
+                raise
+            raise _closed() from error
+
+
+def _closed() -> EngineError:
+    return EngineError("the session is closed")
 
 
 @contextmanager
@@ -347,9 +373,3 @@ def _check_prompt(config: DecodeConfig, prompt: Prompt, listener: Listener) -> N
     """Raise `UsageError` where the judge cannot judge this prompt, or the refiner refine for it."""
     check_prompts(config, Job("", ()), [prompt], listener.note, is_single=True)
     refuse_unrefinable(config, [prompt])
-
-
-def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
-    asyncio.set_event_loop(loop)
-    loop.run_forever()
-    loop.close()

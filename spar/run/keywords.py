@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from inspect import isroutine
 from pathlib import Path
 from typing import Any
 
@@ -76,23 +77,31 @@ def session_changes(config: DecodeConfig, settings: Mapping[str, Any]) -> dict[s
     return changes
 
 
-def check_importable(name: str, setting: str, value: object = None) -> None:
-    """Raise `UsageError` for an object that worker processes cannot import by its name.
+def importable_name(name: str, setting: str, value: object = None) -> str:
+    """The name by which worker processes import a plug-in: without the number of a function that was defined again.
 
     Parameters
     ----------
     value:
         What was passed for the setting: its name, or the object, which must be what the name imports.
+
+    Raises
+    ------
+    UsageError
+        They cannot import it.
     """
+    if isroutine(value) or isinstance(value, type):
+        name = name.partition("#")[0]
     passed = value is None or isinstance(value, str)
     importable = is_path(name) and not name.startswith("__main__:")
     if importable and (passed or load(name, setting) is value):
-        return
+        return name
     if not passed or "__main__:" in name or "<" in name or "#" in name:
         raise UsageError(
             f"{setting} {name!r} is defined in a script or inside a function; stages run in processes of "
             "their own, so define it in a module that they can import"
         )
+    return name
 
 
 def plugin_names(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from spar.listener import Broadcast, Listener, LogListener
+from spar.listener import Broadcast, Listener, checked_listener
 from spar.serve.errors import ApiError, unexpected_error
 from spar.serve.http import (
     CLIENT_LEFT,
@@ -86,7 +86,7 @@ def open_app(
         As `spar.search`, an offer that is none, or a folder that cannot be used.
     """
     chosen = server_settings(recipe, settings, out)
-    return create_app(SearchService.open(chosen, listener or LogListener()))
+    return create_app(SearchService.open(chosen, checked_listener(listener)))
 
 
 def create_app(service: SearchService, *, close: bool = True) -> Starlette:

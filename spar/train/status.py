@@ -7,9 +7,10 @@ process that runs the loop.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -27,14 +28,15 @@ from spar.record.training import (
     last_metrics,
     parse_scores,
 )
-from spar.store import read_manifest
+from spar.store import MANIFEST, read_manifest
 from spar.train.loop_stages import Origin, loop_stages, models_after, trained_models
-from spar.train.recipe import TrainConfig
+from spar.train.recipe import TrainConfig, load_train, with_changes
 from spar.train.specs import TrainingSpec, damaged
 from spar.train.stage import Stage, read_record
 from spar.train.stage_spec import Progress
 
 State = StageStateName
+DEFAULT_RECIPE = "nano"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,32 @@ def read_config(run: Path) -> tuple[TrainConfig, Origin]:
         return TrainConfig.from_stored(values), Origin(**origin)
     except (ValidationError, TypeError) as error:
         raise UsageError(f"{run}: its settings are those of another version of spar") from error
+
+
+def loop_settings(
+    recipe: str | None,
+    out: Path | None,
+    overrides: Mapping[str, Any],
+    assignments: Sequence[str],
+    *,
+    overwrite: bool,
+) -> TrainConfig:
+    """The settings of the loop to run: those of the recipe, by default those of the loop in `out`, else `nano`'s.
+
+    Parameters
+    ----------
+    overrides, assignments:
+        What is changed of them, as for `load_train`.
+
+    Raises
+    ------
+    UsageError
+        An unknown recipe or setting, or a value out of range.
+    """
+    stored = out is not None and not overwrite and (out / MANIFEST).is_file()
+    if recipe is None and stored and out is not None:
+        return with_changes(read_config(out)[0], overrides, assignments)
+    return load_train(recipe or DEFAULT_RECIPE, overrides, assignments)
 
 
 def read_origin(run: Path) -> Origin:

@@ -13,10 +13,11 @@ import pytest
 
 import spar
 from spar.config import load_decode
-from spar.errors import UsageError
+from spar.errors import EngineError, UsageError
 from spar.infer.engine import Completion, Request
 from spar.infer.engines.fake import FakeEngine, scripted_reply
 from spar.listener import Activity, AttemptProgress, Listener
+from spar.run import blocking
 from spar.run.interactive import Session
 from spar.run.job import Job
 from spar.store import read_summary, read_trees
@@ -110,6 +111,8 @@ def test_threads_that_search_first_at_the_same_time_share_one_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The second waits for the loop of the first, whose engines and locks belong to it, and starts none."""
+    process = blocking._Loops()
+    monkeypatch.setattr(blocking, "_LOOPS", process)
     new_event_loop, another = asyncio.new_event_loop, Event()
     loops: list[asyncio.AbstractEventLoop] = []
     with (
@@ -131,6 +134,67 @@ def test_threads_that_search_first_at_the_same_time_share_one_loop(
         trees = [threads.submit(session.search, "a").result(), second[0].result()]
     assert [tree.prompt.messages[-1].content for tree in trees] == ["a", "b"]
     assert len(loops) == 1
+    process.close()
+
+
+class Gate:
+    """A judge whose first verdict waits until it is opened."""
+
+    def __init__(self) -> None:
+        self.asked, self.opened = Event(), Event()
+
+    async def __call__(self, prompt: Prompt, response: str) -> bool:
+        """Passes all."""
+        self.asked.set()
+        while not self.opened.is_set():
+            await asyncio.sleep(0.01)
+        return True
+
+
+def test_a_search_of_a_session_that_is_closed_meanwhile_says_so() -> None:
+    """A bare cancellation would look like one that the caller asked for."""
+    gate = Gate()
+    with ThreadPoolExecutor(1) as threads:
+        session = Session(load_decode("nano", {"engine": "fake", "budget": 1}))
+        search = threads.submit(session.search, "a", judge=gate)
+        assert gate.asked.wait(30)
+        session.close()
+        with pytest.raises(EngineError, match="the session is closed"):
+            search.result(30)
+
+
+async def test_an_async_search_of_a_session_that_is_closed_meanwhile_says_so() -> None:
+    """As above; the caller's own cancellation stays one."""
+    gate, session = Gate(), Session(load_decode("nano", {"engine": "fake", "budget": 1}))
+    searches = [asyncio.create_task(session.search_async("a", judge=gate)) for _ in range(2)]
+    await asyncio.to_thread(gate.asked.wait, 30)
+    searches[0].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await searches[0]
+    await asyncio.to_thread(session.close)
+    with pytest.raises(EngineError, match="the session is closed"):
+        await searches[1]
+
+
+def test_a_session_that_is_called_inside_its_own_search_is_refused() -> None:
+    """Its loop would wait for itself for ever; another session, and the async form, answer."""
+    options: dict[str, Any] = {"engine": "fake", "budget": 1}
+    with Session(load_decode("nano", options)) as session:
+
+        def by_itself(prompt: Prompt, response: str) -> bool:
+            return session.search("b").answer is not None
+
+        def by_another(prompt: Prompt, response: str) -> bool:
+            with Session(load_decode("nano", options)) as other:
+                return other.search("b").answer is not None
+
+        async def asynchronously(prompt: Prompt, response: str) -> bool:
+            return (await session.search_async("b", judge="votes")).answer is not None
+
+        with pytest.raises(UsageError, match=r"inside one of its own searches.*search_async"):
+            session.search("a", judge=by_itself)
+        assert session.search("a", judge=by_another).solved
+        assert session.search("a", judge=asynchronously).solved
 
 
 class Recorder(Listener):

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from spar.cli.run_train import settings
 from spar.errors import ConfigChanged, RunStopped, SparError, UsageError
 from spar.listener import Listener
 from spar.store import MANIFEST
@@ -26,6 +25,7 @@ from spar.train.recipe import TrainConfig, load_train
 from spar.train.settings import DpoSettings
 from spar.train.specs import BootstrapBuildSpec, BuildSpec, TrainingSpec
 from spar.train.stage import Stage
+from spar.train.status import loop_settings
 
 SMALL = ["measure_start=false", "benchmarks=[]"]
 LONG, SHORT = 9_999, 10
@@ -82,7 +82,7 @@ def followed(message: str) -> TrainConfig:
     """The settings of the command at the end of a message, as `spar train` takes them."""
     words = shlex.split(message.rpartition("; to go on: ")[2])
     assert words[:3:2] == ["spar", "--out"] and words[4] == "--set", message
-    return settings(None, Path(words[3]), {}, words[5:], overwrite=False)
+    return loop_settings(None, Path(words[3]), {}, words[5:], overwrite=False)
 
 
 @pytest.mark.parametrize(
@@ -122,13 +122,13 @@ def test_a_loop_of_a_version_without_the_section_goes_on_too(tmp_path: Path) -> 
     stored = json.loads((run / MANIFEST).read_text())
     assert "sft" not in stored["config"] or not stored["config"].pop("sft")
     (run / MANIFEST).write_text(json.dumps(stored))
-    other = settings(None, run, {}, ["sft.max_truncated=1", "sft.epochs=9"], overwrite=False)
+    other = loop_settings(None, run, {}, ["sft.max_truncated=1", "sft.epochs=9"], overwrite=False)
     with pytest.raises(ConfigChanged) as caught:
         run_stages(loop_pipeline(other, run))
     assert [line for line in str(caught.value).splitlines() if "->" in line][1:] == [
         "  sft.epochs: 3.0 -> 9.0"
     ]
-    config = settings(None, run, {}, ["sft.max_truncated=1"], overwrite=False)
+    config = loop_settings(None, run, {}, ["sft.max_truncated=1"], overwrite=False)
     assert run_stages(loop_pipeline(config, run)) == ["1/sft", *TITLES[4:]]
 
 
@@ -158,7 +158,7 @@ def test_a_loop_goes_on_without_the_refiners_training_as_the_message_says(tmp_pa
         run_stages(loop_pipeline(load_train("nano", {}, SMALL), run), failing("1/build", none))
     command = f"spar train --out {run} --rerun-from 1/build --set 'methods=[dpo]'"
     assert str(caught.value).endswith(f"; to go on: {command}")
-    pipeline = loop_pipeline(settings(None, run, {}, ["methods=[dpo]"], overwrite=False), run)
+    pipeline = loop_pipeline(loop_settings(None, run, {}, ["methods=[dpo]"], overwrite=False), run)
     ran = run_stages(pipeline, rerun_from="1/build")
     assert ran[:3] == ["1/build", "1/dpo", "2/draft"]
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from spar import train
-from spar.cli.run_train import settings
 from spar.config import RECIPES
 from spar.errors import ConfigChanged, UsageError
 from spar.record.training import StageRecord
@@ -19,7 +18,7 @@ from spar.train.bootstrap.recipe import load_bootstrap
 from spar.train.loop import default_directory, loop_pipeline
 from spar.train.pipeline import check_unchanged
 from spar.train.recipe import TrainConfig, load_train, with_changes
-from spar.train.status import read_config
+from spar.train.status import loop_settings, read_config
 
 SEARCH = {"prompts": "a.jsonl", "prompt_field": "b", "limit": 3, "total_budget": 40, "seed": 5}
 EVALUATION = {
@@ -232,7 +231,7 @@ def test_a_loop_whose_folder_such_a_setting_named_goes_on_as_the_refusal_says(
     with pytest.raises(UsageError, match=r"goes on without it: give its folder as --out\)$"):
         load_train("nano", {}, ["decode.seed=5"])
     for recipe in (None, "nano"):
-        pipeline = loop_pipeline(settings(recipe, folder, {}, [], overwrite=False), folder)
+        pipeline = loop_pipeline(loop_settings(recipe, folder, {}, [], overwrite=False), folder)
         check_unchanged(pipeline, len(pipeline.stages))
 
 

@@ -10,6 +10,7 @@ from spar.errors import UsageError
 from spar.infer.engine import Deployment, Engine, EngineSpec, NoteCallback
 from spar.infer.engine_wrappers import BorrowedEngine
 from spar.infer.plugin_results import require_engine
+from spar.plugin_parameters import require_constructor
 from spar.plugins import load
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ def as_spec(target: object) -> EngineSpec:
         return target
     if hasattr(target, "generate") and not isinstance(target, type):
         return EngineSpec(open=partial(_borrow, require_engine(target)))
+    if isinstance(target, type):
+        require_constructor(target, "engine", "deployment", "config", "note")
     if callable(target):
         return EngineSpec(open=target)
     raise UsageError(
