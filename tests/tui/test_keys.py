@@ -56,6 +56,7 @@ from tui.widgets.line_list import LineList
 from tui.widgets.node_pane import NodePane
 from tui.widgets.note_bar import NoteBar
 from tui.widgets.parts_pane import PartsPane
+from tui.widgets.run_details import RunDetails
 from tui.widgets.table import Table
 from tui.widgets.tree_head import TreeHead
 from tui.widgets.tree_pane import TreePane
@@ -195,6 +196,8 @@ RUNS = (
     Press("S", shows("run↓")),
     Press("space", lambda app: len(app.screen.marked) == 1, first=["S", "home"]),
     Press("C", lambda app: app.opened == ("compare", ("runs/a", "runs/b")), first=["space"]),
+    Press("J", lambda app: app.screen.query_one(RunDetails).scroll_offset.y == 1, first=["G"]),
+    Press("K", lambda app: app.screen.query_one(RunDetails).scroll_offset.y == 0),
     Press("t", lambda app: app.opened == ("training", ("runs/loop",)), first=["G"]),
     Press("P", lambda app: app.opened == ("play", ())),
     Press("D", lambda app: app.ran_demo == [Path("runs/demo")]),
@@ -345,6 +348,8 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_run(Path("runs/b"), trees(3))
     write_run(Path("runs/loop"), [], begins="rft")
     write_run(Path("runs/loop/iteration-1/search"), trees(1))
+    failed = {"state": "failed", "message": "out of memory " * 100}
+    Path("runs/loop/iteration-1/dpo.json").write_text(json.dumps(failed))
     return Path("runs")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from tui.tables import comparison, runs
 from tui.tables import trees as tree_table
 from tui.tables.trees import match_text
 from tui.widgets.line_list import CURSOR
-from tui.widgets.table import Column, cut_middle
+from tui.widgets.table import Column, Table, cut_middle
 
 
 def unjudged(number: int) -> SearchTree:
@@ -198,3 +199,30 @@ async def test_trees_without_a_manifest_are_opened(tmp_path: Path) -> None:
         assert isinstance(app.screen, TreesScreen) and "3 of 3 trees" in screen_text(app)
     async with browser(tmp_path) as (app, _):
         assert "it has no run.json" in screen_text(app)
+
+
+@pytest.mark.screen
+async def test_all_that_is_said_of_a_run_can_be_read(tmp_path: Path) -> None:
+    """Below a short list it takes the free lines; below a long one it scrolls, and the table stays as high for each run."""
+    why = " ".join(f"word-{at}" for at in range(60))
+    for name in ("many/a", "many/b", "one/a"):
+        home = write_run(tmp_path / name, [], begins="rft") / "iteration-1"
+        home.mkdir()
+        failed = {"state": "failed", "message": why if name.endswith("a") else "short"}
+        (home / "dpo.json").write_text(json.dumps(failed))
+    for number in range(20):
+        write_run(tmp_path / f"many/run-{number:02d}", trees(1))
+    async with browser(tmp_path / "one") as (app, pilot):
+        assert "word-0" in screen_text(app) and "word-59" in screen_text(app)
+    async with browser(tmp_path / "many") as (app, pilot):
+        await pilot.press("s")
+        await until(pilot, lambda: "word-0" in screen_text(app))
+        assert "word-59" not in screen_text(app)
+        height = app.screen.query_one(Table).size.height
+        await pilot.press(*"JJJJJJJJ")
+        await until(pilot, lambda: "word-59" in screen_text(app))
+        await pilot.press("j")
+        await until(pilot, lambda: "short" in screen_text(app))
+        assert app.screen.query_one(Table).size.height == height
+        await pilot.press("k")
+        await until(pilot, lambda: "word-0" in screen_text(app))

@@ -151,6 +151,11 @@ def test_short(number: int, shown: str) -> None:
     assert abbreviate(number) == shown
 
 
+def plain_details(run: RunSummary) -> dict[str, str]:
+    """The details of a run without their colours."""
+    return {label.plain: text.plain for label, text in run_detail(run)}
+
+
 def test_run_cells() -> None:
     """Each model once, by its own name; shares in per cent, before and after; cost a prompt; a mark."""
     run = replace(RUN, before=0.125, error=0.05, judge="votes", prompts="p.jsonl")
@@ -172,8 +177,7 @@ def test_run_cells() -> None:
     broken = RunSummary(Path("runs/b"), "decode", "broken", "not [b]JSON")
     shown = plain(run_cells(RunLine(broken), [], marked=False))
     assert shown == {"name": "  runs/b", "state": "✗ broken"}
-    details = [line.split(maxsplit=1) for line in run_detail(broken).plain.split("\n")]
-    assert details == [["state", "not [b]JSON"], ["folder", "runs/b"]]
+    assert plain_details(broken) == {"state": "not [b]JSON", "folder": "runs/b"}
 
 
 def test_a_run_in_progress_says_how_long_it_takes() -> None:
@@ -208,8 +212,17 @@ def test_run_detail_has_every_metric_with_its_error() -> None:
         MetricHistory("ifeval pass", (value(0.5), None, value(0.75))),
         MetricHistory("words", (value(12.5, unit="words"),)),
     )
-    text = run_detail(replace(RUN, kind="training", metrics=metrics)).plain
-    assert "ifeval pass 50.0 → 75.0 ± 2.0 %, words 12.50 ± 0.02 words" in text
+    details = plain_details(replace(RUN, kind="training", metrics=metrics))
+    assert details["scores"] == "ifeval pass 50.0 → 75.0 ± 2.0 %, words 12.50 ± 0.02 words"
+
+
+def test_run_detail_is_whole() -> None:
+    """However many metrics there are, and however long the path is."""
+    metrics = tuple(MetricHistory(f"metric-{at}", (MetricValue(0.5, 0.02),)) for at in range(40))
+    directory = Path("runs", *("folder" * 5 for _ in range(20)))
+    details = plain_details(replace(RUN, directory=directory, metrics=metrics))
+    assert details["scores"].count("50.0 ± 2.0 %") == 40 and "…" not in details["scores"]
+    assert details["folder"] == str(directory)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +302,8 @@ def test_no_cell_styles_or_moves(text: str) -> None:
     run = replace(RUN, directory=Path("runs") / (text.replace("\x00", "") or "r"), strategy=text)
     run = replace(run, models=((text, text),), date=text, reason=text, prompts=text)
     cells += run_cells(RunLine(run), [Path("runs")], marked=False).values()
-    cells += [run_detail(run), status(PROGRESS, Filter(text=text), Sort("number"), 1)]
+    cells += [text for _, text in run_detail(run)]
+    cells += [status(PROGRESS, Filter(text=text), Sort("number"), 1)]
     assert not unseen("".join(cell.plain for cell in cells))
 
 

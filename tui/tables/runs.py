@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from rich.table import Table as Grid
 from rich.text import Text
 
 from spar.record.outcomes import pluralize
@@ -45,8 +46,11 @@ _STATES = {
 _RESUMED = " ↻"
 _ITERATION = re.compile(r"^iteration-(\d+)/")
 _NAME = 200
+"""Cells of a text in a row, at most."""
+_DETAIL = 10_000
+"""Cells of a line of `run_detail`, at most: all of it but for a damaged file."""
 _LABEL = 12
-"""Cells of the labels of `run_detail`."""
+"""Cells of the labels of `detail_grid`."""
 
 
 def run_cells(
@@ -83,14 +87,22 @@ def run_name(directory: Path, roots: Sequence[Path]) -> str:
     return str(directory)
 
 
-def run_detail(run: RunSummary) -> Text:
-    """What a run is, on lines with a label each: models, prompts, outcome, metrics, and why it is not finished."""
-    text = Text()
-    for label, value, style in _details(run):
-        text.append(f"{label:<{_LABEL}}", style=PALETTE["note"])
-        text.append(f"{one_line(value, _NAME)}\n", style=style)
-    text.rstrip()
-    return text
+def run_detail(run: RunSummary) -> list[tuple[Text, Text]]:
+    """What a run is, as labels and texts: models, prompts, outcome, metrics, and why it is not finished."""
+    return [
+        (Text(label, PALETTE["note"]), Text(one_line(value, _DETAIL), style))
+        for label, value, style in _details(run)
+    ]
+
+
+def detail_grid(details: Sequence[tuple[Text, Text]]) -> Grid:
+    """Details below each other; a text that is too long for its line goes on beside its label."""
+    grid = Grid.grid(padding=(0, 0))
+    grid.add_column(width=_LABEL)
+    grid.add_column(overflow="fold")
+    for label, text in details:
+        grid.add_row(label, text)
+    return grid
 
 
 def about_text(path: Path) -> Text:
