@@ -26,13 +26,14 @@ from tests.tui.samples import failed_tree, node, trees, write_run
 from tests.tui.tree_files import tree
 from tui.index.run_rows import model_name
 from tui.run_view import Match
+from tui.screens.compare import CompareScreen
 from tui.screens.runs import RunsScreen
 from tui.screens.trees import TreesScreen
 from tui.tables import comparison, runs
 from tui.tables import trees as tree_table
 from tui.tables.trees import match_text
 from tui.widgets.line_list import CURSOR
-from tui.widgets.table import Column, Table, cut_middle
+from tui.widgets.table import Column, Table, cut_apart, cut_middle
 
 
 def unjudged(number: int) -> SearchTree:
@@ -62,6 +63,50 @@ def test_a_name_loses_its_middle(name: str, width: int, shown: str) -> None:
     """Names of runs differ at their ends."""
     cut = cut_middle(Text(name), width)
     assert cut.plain == shown and cut.cell_len <= width
+
+
+@pytest.mark.parametrize(
+    ("names", "width", "shown"),
+    [
+        (
+            ["evalgr/nano-if-answers", "evalbfs/nano-if-answers"],
+            14,
+            ["evalgr…answers", "evalbfs…nswers"],
+        ),
+        (
+            [f"loop/iteration-{at}/eval/greedy" for at in (1, 2)],
+            16,
+            ["lo…1/eval/greedy", "lo…2/eval/greedy"],
+        ),
+        ([f"{'x' * 20}{at}{'y' * 20}" for at in "ab"], 8, ["…ayyyyy…", "…byyyyy…"]),
+        (["x" * 20, "x" * 21], 8, ["xx…xxxxx", "xx…xxxxx"]),
+    ],
+)
+def test_names_that_are_cut_are_told_apart(names: list[str], width: int, shown: list[str]) -> None:
+    """What they share is cut where their ends are the same."""
+    cut = cut_apart(names, width)
+    assert [name.plain for name in cut] == shown
+    assert all(name.cell_len <= width for name in cut)
+
+
+@pytest.mark.screen
+async def test_evaluations_of_one_benchmark_are_told_apart(tmp_path: Path) -> None:
+    """In the list of runs on a small screen, and where they are compared, in one folder or in two."""
+    folders = [tmp_path / "evalgr", tmp_path / "evalbfs"]
+    for folder in folders:
+        write_run(folder / "nano-if-answers", trees(3))
+    for number in range(20):
+        write_run(tmp_path / "other" / f"run-{number}", trees(1))
+    async with browser(tmp_path) as (app, _):
+        assert "evalgr" in screen_text(app) and "evalbfs" in screen_text(app)
+    async with browser(*folders) as (app, pilot):
+        await pilot.press("space", "space", "C")
+        await until(pilot, lambda: isinstance(app.screen, CompareScreen) and is_idle(app))
+        lines = [line.split() for line in screen_text(app).splitlines()[:2]]
+        assert sorted(name for _, name in lines) == [
+            "evalbfs/nano-if-answers",
+            "evalgr/nano-if-answers",
+        ]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rich.text import Text
 
 from spar.record.run_log import RunStart
+from spar.record.run_names import path_labels
 from spar.view.node_detail import Section
 from tests.hostile import hostile_text
 from tests.tui.samples import trees, write_run
@@ -159,7 +160,7 @@ def plain_details(run: RunSummary) -> dict[str, str]:
 def test_run_cells() -> None:
     """Each model once, by its own name; shares in per cent, before and after; cost a prompt; a mark."""
     run = replace(RUN, before=0.125, error=0.05, judge="votes", prompts="p.jsonl")
-    assert plain(run_cells(RunLine(run), [Path("runs")], marked=True)) == {
+    assert plain(run_cells(RunLine(run), {Path("runs"): ""}, marked=True)) == {
         "mark": "*",
         "name": "  a",
         "state": "✓ finished",
@@ -175,7 +176,7 @@ def test_run_cells() -> None:
         "date": "2025-06-01 12:00",
     }
     broken = RunSummary(Path("runs/b"), "decode", "broken", "not [b]JSON")
-    shown = plain(run_cells(RunLine(broken), [], marked=False))
+    shown = plain(run_cells(RunLine(broken), {}, marked=False))
     assert shown == {"name": "  runs/b", "state": "✗ broken"}
     assert plain_details(broken) == {"state": "not [b]JSON", "folder": "runs/b"}
 
@@ -186,14 +187,14 @@ def test_a_run_in_progress_says_how_long_it_takes() -> None:
     starts = (RunStart(at, 0, 60), RunStart(at, 20, 60))
     run = replace(RUN, state="running", trees=25, expected=60, starts=starts)
     now = at + timedelta(seconds=20)
-    cells = plain(run_cells(RunLine(run), [], marked=False, now=now))
+    cells = plain(run_cells(RunLine(run), {}, marked=False, now=now))
     assert (cells["state"], cells["trees"]) == ("● 2 min left", "25/60")
-    first = plain(run_cells(RunLine(replace(run, trees=20)), [], marked=False, now=now))
+    first = plain(run_cells(RunLine(replace(run, trees=20)), {}, marked=False, now=now))
     assert first["state"] == "● running ↻"
-    finished = plain(run_cells(RunLine(replace(run, state="finished")), [], marked=False))
+    finished = plain(run_cells(RunLine(replace(run, state="finished")), {}, marked=False))
     assert finished["state"] == "✓ finished ↻"
     loop = replace(RUN, kind="training", state="running", stage="1/search")
-    assert plain(run_cells(RunLine(loop), [], marked=False))["state"] == "● 1/search"
+    assert plain(run_cells(RunLine(loop), {}, marked=False))["state"] == "● 1/search"
 
 
 @pytest.mark.parametrize(
@@ -226,12 +227,18 @@ def test_run_detail_is_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("directory", "root", "name"),
-    [("runs/a/b", "runs", "a/b"), ("runs/a", "runs/a", "a"), ("x/a", "runs", "x/a")],
+    ("directory", "roots", "name"),
+    [
+        ("runs/a/b", "runs", "a/b"),
+        ("runs/a", "runs/a", "a"),
+        ("x/a", "runs", "x/a"),
+        ("x1/run", "x1/run x2/run", "x1/run"),
+        ("runs/given/nano-if", "runs/given runs/own", "given/nano-if"),
+    ],
 )
-def test_run_name(directory: str, root: str, name: str) -> None:
-    """A path relative to its root; its own name if it is the root."""
-    assert run_name(Path(directory), [Path(root)]) == name
+def test_run_name(directory: str, roots: str, name: str) -> None:
+    """A path relative to its root; its own name if it is the root; of several roots, what tells them apart."""
+    assert run_name(Path(directory), path_labels([*map(Path, roots.split())])) == name
 
 
 def test_sort_runs() -> None:
@@ -301,7 +308,7 @@ def test_no_cell_styles_or_moves(text: str) -> None:
     cells = [cell for row in rows for cell in tree_cells(row).values()]
     run = replace(RUN, directory=Path("runs") / (text.replace("\x00", "") or "r"), strategy=text)
     run = replace(run, models=((text, text),), date=text, reason=text, prompts=text)
-    cells += run_cells(RunLine(run), [Path("runs")], marked=False).values()
+    cells += run_cells(RunLine(run), {Path("runs"): ""}, marked=False).values()
     cells += [text for _, text in run_detail(run)]
     cells += [status(PROGRESS, Filter(text=text), Sort("number"), 1)]
     assert not unseen("".join(cell.plain for cell in cells))

@@ -15,6 +15,7 @@ from textual.widgets import Button, Input, Static
 from textual.worker import Worker
 
 from spar.errors import SparError
+from spar.record.run_names import path_labels
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
 from tui.index.run_summary import RunSummary
@@ -27,7 +28,7 @@ from tui.screens.keys import RUNS_KEYS
 from tui.screens.lazy import open_screen
 from tui.tables.run_lines import RunLine, RunOrder, run_lines
 from tui.tables.run_list import scan_status, welcome_text
-from tui.tables.runs import COLUMNS, run_cells, run_name
+from tui.tables.runs import COLUMNS, name_cell, run_cells, run_name
 from tui.widgets.bars import SearchBar, StatusBar
 from tui.widgets.footer import KeyFooter
 from tui.widgets.line_list import LineList
@@ -54,7 +55,7 @@ class RunsScreen(BrowserScreen[None]):
 
     def __init__(self, inputs: Inputs, last: Path | None = None) -> None:
         super().__init__()
-        self.inputs = inputs
+        self.inputs, self._labels = inputs, path_labels(inputs.paths)
         self.marked: list[Path] = []
         """The marked runs, in the order in which they were marked."""
         self._watcher = RunWatcher(inputs.paths, inputs.authority)
@@ -308,7 +309,10 @@ class RunsScreen(BrowserScreen[None]):
         table = self.query_one(Table)
         table.mark_sorted(self._order.column, descending=self._order.descending)
         now = datetime.now(UTC)
-        table.set_rows(len(self._lines), lambda row: self._cells(self._lines[row], now))
+        names = [name_cell(line, self._labels).plain for line in self._lines]
+        table.set_rows(
+            len(self._lines), lambda row: self._cells(self._lines[row], now), names=names
+        )
         rows = {line.run.directory: row for row, line in enumerate(self._lines)}
         directories = (each for each in (self._target, wanted, before) if each in rows)
         if (directory := next(directories, None)) is not None:
@@ -330,11 +334,11 @@ class RunsScreen(BrowserScreen[None]):
 
     def _cells(self, line: RunLine, now: datetime) -> Mapping[str, Text]:
         marked = line.run.directory in self.marked
-        return run_cells(line, self.inputs.paths, marked=marked, now=now)
+        return run_cells(line, self._labels, marked=marked, now=now)
 
     def _describe(self) -> None:
         run, details = self._run, self.query_one(RunDetails)
-        details.show_run(run, run_name(run.directory, self.inputs.paths) if run else "")
+        details.show_run(run, run_name(run.directory, self._labels) if run else "")
         details.fit(self.size.height - OTHER_LINES - len(self._lines))
         self.refresh_bindings()
 

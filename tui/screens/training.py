@@ -16,6 +16,7 @@ from textual.widgets import Static
 from textual.worker import Worker
 
 from spar.errors import UsageError
+from spar.record.run_names import path_labels
 from spar.view.node_detail import Section
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
@@ -253,7 +254,7 @@ class TrainingScreen(BrowserScreen[None]):
         choices = [Choice("all", "all", sum(view.counts.values()))]
         choices += [Choice(k, KIND_NAMES[k], view.counts[k]) for k in view.kinds if k]
         self.query_one(Choices).set_content(choices, view.kind or "all")
-        name = run_name(view.path, self.inputs.paths)
+        name = run_name(view.path, path_labels(self.inputs.paths))
         self.query_one("#name", Static).update(title_text(name, view.status, view.round_index))
         loss_curves = Text("\n").join(map(loss_curve_text, view.loss_curves))
         self.query_one("#loss-curves", Static).update(loss_curves)

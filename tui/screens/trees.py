@@ -19,6 +19,7 @@ from textual.worker import Worker
 
 from spar.errors import UsageError
 from spar.record.marks import Mark
+from spar.record.run_names import path_labels
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
 from tui.index.rows import Category, Filter, Sort, SortKey
@@ -76,7 +77,7 @@ class TreesScreen(ExportingScreen[None], MarkingScreen[None]):
 
     def compose(self) -> ComposeResult:
         """The run's name, the categories, the table and the status."""
-        name = one_line(run_name(self.view.path, self.inputs.paths), 200)
+        name = one_line(run_name(self.view.path, path_labels(self.inputs.paths)), 200)
         title = Text.assemble(("spar  ", PALETTE["note"]), (name, PALETTE["head"]))
         yield Static(title.append(about_text(self.view.path)), classes="title")
         yield Dashboard(PANES, folded_text)

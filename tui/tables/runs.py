@@ -54,7 +54,7 @@ _LABEL = 12
 
 
 def run_cells(
-    line: RunLine, roots: Sequence[Path], *, marked: bool, now: datetime | None = None
+    line: RunLine, labels: Mapping[Path, str], *, marked: bool, now: datetime | None = None
 ) -> Mapping[str, Text]:
     """The cells of a run; `now` is the time for which the time left is computed."""
     run = line.run
@@ -74,16 +74,16 @@ def run_cells(
     }
     texts = {name: Text(one_line(value, _NAME)) for name, value in cells.items()}
     state = Text(f"{glyph} {_state(run, now)}", style=PALETTE[style])
-    return {**texts, "name": _name(line, roots), "state": state}
+    return {**texts, "name": name_cell(line, labels), "state": state}
 
 
-def run_name(directory: Path, roots: Sequence[Path]) -> str:
-    """A run's path relative to one of the roots, or its own name if it is a root."""
-    for root in roots:
+def run_name(directory: Path, labels: Mapping[Path, str]) -> str:
+    """A run's path below one of the folders after the folder's label (`path_labels`), or its own name if it is that folder."""
+    for root, label in labels.items():
         if directory == root:
-            return directory.name or str(directory)
+            return label or directory.name or str(directory)
         if directory.is_relative_to(root):
-            return str(directory.relative_to(root))
+            return str(label / directory.relative_to(root))
     return str(directory)
 
 
@@ -115,10 +115,10 @@ def about_text(path: Path) -> Text:
     return Text(f"  {one_line(', '.join(parts), _NAME)}", style=PALETTE["note"])
 
 
-def _name(line: RunLine, roots: Sequence[Path]) -> Text:
+def name_cell(line: RunLine, labels: Mapping[Path, str]) -> Text:
     """The name of a run, indented below the run that it is a stage of; `▸` has stages that are folded."""
     run = line.run
-    above = (run.parent, *roots) if line.level and run.parent else roots
+    above = {run.parent: "", **labels} if line.level and run.parent else labels
     fold = ("▾ " if line.is_open else "▸ ") if line.num_stages else "  "
     text = Text("  " * line.level)
     text.append(fold, style=PALETTE["guide"])

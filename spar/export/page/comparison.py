@@ -15,6 +15,7 @@ from spar.export.page.document import digest, head, style
 from spar.export.page.run_data import run_name
 from spar.record.grades import Grades
 from spar.record.outcomes import outcome_of
+from spar.record.run_names import path_labels
 from spar.record.standing import Standing, Standings, agreed_passes
 from spar.store import Progress, last_trees
 from spar.view.node_detail import ConstraintCheck
@@ -95,7 +96,8 @@ def compare_runs(
     known = [prompt.passes for prompt in prompts if prompt.passes]
     run_standings = standings([[passes[at] for passes in known] for at in range(len(paths))])
     prompts.sort(key=lambda prompt: not _is_flip(prompt.passes))
-    names = tuple(map(run_name, paths))
+    labels = path_labels(paths, least=2)
+    names = tuple(labels.get(path) or run_name(path) for path in paths)
     return RunComparison(names, tuple(prompts), tuple(run_standings), len(runs[0]) - len(shared))
 
 
