@@ -19,7 +19,7 @@ from spar.record.run_names import path_labels
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
 from tui.index.run_summary import RunSummary
-from tui.index.watcher import RunScan, RunWatcher, is_openable
+from tui.index.watcher import RunScan, RunWatcher, is_openable, why_no_trees
 from tui.inputs import Inputs
 from tui.screens.background import is_running
 from tui.screens.base import BrowserScreen
@@ -138,8 +138,7 @@ class RunsScreen(BrowserScreen[None]):
         elif run.kind == "training":
             self.action_training()
         else:
-            why = run.reason or "it has no trees of its own; its stages are listed below it"
-            self.browser.show_warning(f"{run.directory}: {why}")
+            self.browser.show_warning(why_no_trees(run))
 
     def action_unfold(self) -> None:
         """Show the stages of the run; open a run without any."""
@@ -172,11 +171,15 @@ class RunsScreen(BrowserScreen[None]):
 
     def action_mark(self) -> None:
         """Mark or unmark the run; of more marks than can be compared, the most recent ones stay."""
-        if self._run is None:
+        run = self._run
+        if run is None:
             return
-        directory = self._run.directory
+        directory = run.directory
         if directory in self.marked:
             self.marked.remove(directory)
+        elif not is_openable(run):
+            self.browser.show_warning(why_no_trees(run))
+            return
         else:
             self.marked = [*self.marked, directory][-MOST:]
         self.query_one(Table).refresh()

@@ -13,6 +13,7 @@ from pathlib import Path
 from spar.errors import UsageError
 from spar.export.page.document import digest, head, style
 from spar.export.page.run_data import run_name
+from spar.record.evaluation import no_trees_to_compare
 from spar.record.grades import Grades
 from spar.record.outcomes import outcome_of
 from spar.record.run_names import path_labels
@@ -79,11 +80,14 @@ def compare_runs(
     Raises
     ------
     UsageError
-        A run cannot be read, there are too many, or they have no prompt in common.
+        A run cannot be read or has no trees, there are too many, or they have no prompt in common.
     """
     if len(paths) > MOST:
         raise UsageError(f"{len(paths)} runs are too many for one table; give at most {MOST}")
     runs = [_read(path, check, progress) for path in paths]
+    for path, results in zip(paths, runs, strict=True):
+        if not results:
+            raise no_trees_to_compare(path)
     shared = [key for key in runs[0] if all(key in run for run in runs)]
     if not shared:
         raise UsageError("the runs have no prompt in common; give runs on the same prompts")
