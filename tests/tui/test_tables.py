@@ -25,8 +25,9 @@ from tui.index.scores import MetricHistory, MetricValue
 from tui.index.watcher import RunWatcher, is_openable
 from tui.run_view import failed
 from tui.tables.run_lines import RunLine, RunOrder, run_lines, sort_runs
+from tui.tables.run_texts import run_name
 from tui.tables.runs import COLUMNS as RUN_COLUMNS
-from tui.tables.runs import run_cells, run_detail, run_name
+from tui.tables.runs import run_cells, run_detail
 from tui.tables.trees import COLUMNS, kind_choices, kind_of, status, tree_cells
 from tui.widgets.bars import abbreviate, seconds_text
 from tui.widgets.node_pane import CHANGE, RESPONSE, SOURCE_PROMPT, NodeOptions, select_sections
@@ -255,6 +256,55 @@ def test_sort_runs() -> None:
     ):
         found = sort_runs(runs, RunOrder(column, descending))
         assert "".join(str(run.directory) for run in found) == order
+
+
+def test_runs_are_sorted_by_what_their_cells_show() -> None:
+    """Without ground truth by the judge, models by their names, and what a cell leaves out is last."""
+    runs = [
+        replace(RUN, directory=Path("a"), truth=None, solved=0.4, models=(("actor", "z/tiny"),)),
+        replace(RUN, directory=Path("b"), truth=None, solved=0.8, models=(("actor", "a/vast"),)),
+        replace(RUN, directory=Path("c"), truth=0.6, models=(("actor", "m/small"),)),
+        replace(RUN, directory=Path("d"), truth=None, solved=None, strategy="", models=()),
+    ]
+    words = (MetricHistory("words", (MetricValue(12.5, 3.0, "words"),)),)
+    runs[0] = replace(runs[0], budget=5, metrics=words, error=3.0)
+    runs[1] = replace(runs[1], error=0.02)
+    runs[2] = replace(runs[2], error=0.01)
+    for column, descending, order in (
+        ("pass", True, "bcad"),
+        ("pass", False, "acbd"),
+        ("model", False, "cabd"),
+        ("strategy", False, "abcd"),
+        ("strategy", True, "bcad"),
+        ("error", True, "bcad"),
+    ):
+        found = sort_runs(runs, RunOrder(column, descending))
+        assert "".join(str(run.directory) for run in found) == order, column
+    named = [replace(RUN, directory=Path(f"iteration-{at}/search")) for at in (10, 9)]
+    assert sort_runs(named, RunOrder("name")) == named[::-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("bfs 5", "a"),
+        ("BFS 15", "b"),
+        ("tiny 40.0", "a"),
+        ("judge", "a"),
+        ("finished 2025-06-01", "ab"),
+        ("alpha/a", "a"),
+        ("bfs nothing", ""),
+        ("  ", "ab"),
+    ],
+)
+def test_the_filter_finds_what_the_table_shows(text: str, shown: str) -> None:
+    """Each word in any cell, a number as a whole."""
+    runs = [
+        replace(RUN, directory=Path("a"), budget=5, truth=None, solved=0.4, trees=8),
+        replace(RUN, directory=Path("b"), trees=8),
+    ]
+    lines = run_lines(runs, text=text, labels={Path("a"): "alpha/a", Path("b"): "beta/b"})
+    assert "".join(sorted(str(line.run.directory) for line in lines)) == shown
 
 
 @pytest.mark.parametrize("column", [column.name for column in RUN_COLUMNS[1:]])

@@ -25,7 +25,7 @@ from tui.inputs import Inputs
 from tui.run_view import SLICE_SECONDS, RunView
 from tui.screens.background import is_running, start_work
 from tui.screens.base import BrowserScreen
-from tui.tables.runs import run_name
+from tui.tables.run_texts import run_name
 from tui.widgets.bars import StatusBar
 from tui.widgets.choices import Choice, Choices
 from tui.widgets.line_list import LineList

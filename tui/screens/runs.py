@@ -28,7 +28,8 @@ from tui.screens.keys import RUNS_KEYS
 from tui.screens.lazy import open_screen
 from tui.tables.run_lines import RunLine, RunOrder, run_lines
 from tui.tables.run_list import scan_status, welcome_text
-from tui.tables.runs import COLUMNS, name_cell, run_cells, run_name
+from tui.tables.run_texts import run_name
+from tui.tables.runs import COLUMNS, name_cell, run_cells
 from tui.widgets.bars import SearchBar, StatusBar
 from tui.widgets.footer import KeyFooter
 from tui.widgets.line_list import LineList
@@ -233,7 +234,11 @@ class RunsScreen(BrowserScreen[None]):
 
     def action_reverse(self) -> None:
         """Sort the other way."""
-        self._sort(RunOrder(self._order.column or "date", not self._order.descending))
+        order = self._order
+        # Without a column, the newest run is the first one.
+        self._sort(
+            RunOrder(order.column, not order.descending) if order.column else RunOrder("date")
+        )
 
     def on_table_sorted(self, event: Table.Sorted) -> None:
         """Sort by the clicked column; a second click reverses the order."""
@@ -308,7 +313,9 @@ class RunsScreen(BrowserScreen[None]):
         wanted, _ = self._kept.wanted(before, 0)
         if self._target is not None:
             self._opened.update(_above(self._target, scan.runs))
-        self._lines = run_lines(scan.runs, self._opened, self._text, self._order)
+        self._lines = run_lines(
+            scan.runs, self._opened, self._text, self._order, labels=self._labels
+        )
         table = self.query_one(Table)
         table.mark_sorted(self._order.column, descending=self._order.descending)
         now = datetime.now(UTC)

@@ -25,7 +25,7 @@ from tui.inputs import Inputs
 from tui.screens.background import is_running, start_work
 from tui.screens.base import BrowserScreen
 from tui.screens.jump import show_tree
-from tui.tables.runs import run_name
+from tui.tables.run_texts import run_name
 from tui.tables.training import (
     COLUMNS,
     KIND_NAMES,
