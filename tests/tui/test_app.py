@@ -28,6 +28,7 @@ from tests.view.test_text import unseen
 from tui.app import SparApp
 from tui.index.rows import Sort
 from tui.screens.runs import RunsScreen
+from tui.screens.training import TrainingScreen
 from tui.screens.tree import TreeScreen
 from tui.screens.trees import TreesScreen
 from tui.session_state import Position, SessionState, load, save
@@ -314,6 +315,27 @@ async def test_resuming_the_last_session(tmp_path: Path) -> None:
         assert cursor(app) == 3
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+    async with browser(tmp_path / "runs", state_file=session, resume=True) as (app, pilot):
+        assert isinstance(app.screen, RunsScreen)
+
+
+async def test_resuming_a_training_loop(tmp_path: Path) -> None:
+    """Started without a run, the browser opens the loop that was open, from the list or by name; not one that was left."""
+    loop = write_run(tmp_path / "runs" / "loop", [], begins="rft")
+    write_run(tmp_path / "runs" / "a", trees(2))
+    session = tmp_path / "tui.json"
+    for named, keys in (((tmp_path / "runs"), ["s", "G", "t"]), (loop, [])):
+        save(session, SessionState())
+        async with browser(named, state_file=session) as (app, pilot):
+            await pilot.press(*keys)
+            await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
+        async with browser(tmp_path / "runs", state_file=session, resume=True) as (app, pilot):
+            await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
+            assert app.screen.view.path == loop  # type: ignore[attr-defined]
+            await pilot.press("escape")
+            await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+            await until(pilot, lambda: app.screen._run is not None)  # type: ignore[attr-defined]
+            assert app.screen._run.directory == loop  # type: ignore[attr-defined]
     async with browser(tmp_path / "runs", state_file=session, resume=True) as (app, pilot):
         assert isinstance(app.screen, RunsScreen)
 

@@ -130,6 +130,11 @@ class TrainingScreen(BrowserScreen[None]):
         self.set_interval(TICK_SECONDS, self.tick)
         self.tick()
 
+    def on_screen_resume(self) -> None:
+        """Remember the loop as what is open, also after a tree of one of its stages was."""
+        position = self.browser.session.position_in(self.view.path)
+        self.browser.remember(self.view.path, position)
+
     def on_unmount(self) -> None:
         """Close the files."""
         self.view.close()
