@@ -85,8 +85,8 @@ def compare_runs(
     if len(paths) > MOST:
         raise UsageError(f"{len(paths)} runs are too many for one table; give at most {MOST}")
     runs = [_read(path, check, progress) for path in paths]
-    for path, results in zip(paths, runs, strict=True):
-        if not results:
+    for path, run in zip(paths, runs, strict=True):
+        if not run:
             raise no_trees_to_compare(path)
     shared = [key for key in runs[0] if all(key in run for run in runs)]
     if not shared:
