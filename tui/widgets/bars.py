@@ -92,12 +92,6 @@ class SearchBar(Horizontal):
             field
         )  # at once, so that what is typed right after the key is not lost
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer the switch to a regular expression only where the text may be one."""
-        if action == "toggle_regex" and not self._has_regex:
-            return False
-        return super().check_action(action, parameters)
-
     @property
     def is_open(self) -> bool:
         """Whether a text can be typed."""
@@ -129,6 +123,12 @@ class SearchBar(Horizontal):
         text, regex = self._before
         self.post_message(self.Changed(text, regex=regex))
         self.close()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer the switch to a regular expression only where the text may be one."""
+        if action == "toggle_regex" and not self._has_regex:
+            return False
+        return super().check_action(action, parameters)
 
     def action_toggle_regex(self) -> None:
         """Switch between text and regular expression."""
