@@ -18,6 +18,7 @@ from textual.screen import Screen
 from textual.theme import Theme
 
 from spar.errors import UsageError
+from spar.record.evaluation import NO_TREES
 from spar.store import MANIFEST, TREES
 from spar.view.text import safe
 from tui.clipboard import edit_file, write_file
@@ -99,6 +100,9 @@ class SparApp(App[None]):
         summary = read_run(path) if (path / MANIFEST).is_file() else None
         if summary is not None and summary.kind == "training":
             self.push_screen(open_screen("training", self.inputs, path))
+            return
+        if summary is not None and summary.answers_given:
+            self.show_warning(f"{path} {NO_TREES}")
             return
         try:
             view = RunView.open(path, self.inputs)

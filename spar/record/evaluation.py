@@ -30,6 +30,9 @@ UNVERIFIABLE = "unverifiable_instructions"
 UNSCORED = "unscored"
 """The count of texts without a likelihood."""
 
+NO_TREES = "has no trees (answers from a file); use spar eval compare"
+"""Of an evaluation whose trees are needed to compare runs or to browse them."""
+
 Share = tuple[float, float]
 """An example's share of a metric: its terms in the numerator and in the denominator."""
 
@@ -170,6 +173,13 @@ def no_trees(path: Path) -> UsageError:
             "--format jsonl, csv or parquet"
         )
     return UsageError(f"{path} has no trees yet; run spar decode first")
+
+
+def no_trees_to_compare(path: Path) -> UsageError:
+    """The error of who compares the trees of a run directory, or of a file of one, that has none."""
+    folder = path if path.is_dir() else path.parent
+    is_evaluation = (folder / EXAMPLES).is_file()
+    return UsageError(f"{folder} {NO_TREES}") if is_evaluation else no_trees(path)
 
 
 def _examples(path: Path) -> Iterator[Example]:

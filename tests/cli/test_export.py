@@ -379,6 +379,27 @@ def test_runs_are_compared_on_a_page(tmp_path: Path) -> None:
         run(Export(runs[0], "csv", others=(runs[1],)))
 
 
+def test_a_run_without_trees_is_not_compared(tmp_path: Path) -> None:
+    """An evaluation of answers from a file has the same prompts, but no trees: the error says so, not that they differ."""
+    tree = answered(0, "x", 5)
+    searched = write_run(tmp_path / "searched", [tree])
+    stored = write_run(tmp_path / "stored", [])
+    with pytest.raises(UsageError, match="stored has no trees yet"):
+        run(Export(searched, "html", others=(stored,)))
+    (stored / EXAMPLES).write_text("")
+    for first, other in ((searched, stored), (stored, searched)):
+        with pytest.raises(UsageError, match=r"stored has no trees .*; use spar eval compare"):
+            run(Export(first, "html", others=(other,)))
+
+
+def test_compared_runs_are_told_apart_on_a_page(tmp_path: Path) -> None:
+    """By the last parts of their paths in which they differ."""
+    runs = [write_run(tmp_path / name / "mine" / "nano-if", [answered(0, "x", 5)]) for name in "ab"]
+    out = tmp_path / "compared.html"
+    run(Export(runs[0], "html", others=(runs[1],), out=out))
+    assert all(f"<td>{name}/mine/nano-if</td>" in out.read_text() for name in "ab")
+
+
 def test_runs_without_a_prompt_that_was_judged_in_all(tmp_path: Path) -> None:
     """There is no share and no interval of no prompts; the page says why."""
     runs = [

@@ -28,6 +28,7 @@ from tests.view.test_text import unseen
 from tui.app import SparApp
 from tui.index.rows import Sort
 from tui.screens.runs import RunsScreen
+from tui.screens.training import TrainingScreen
 from tui.screens.tree import TreeScreen
 from tui.screens.trees import TreesScreen
 from tui.session_state import Position, SessionState, load, save
@@ -269,6 +270,31 @@ async def test_a_run_that_is_gone(tmp_path: Path) -> None:
         assert isinstance(app.screen, RunsScreen)
 
 
+async def test_what_has_no_trees_is_neither_marked_nor_opened(tmp_path: Path) -> None:
+    """A training loop and an evaluation of answers from a file say why, in the list and when they are opened by name."""
+    write_run(tmp_path / "loop", [], begins="rft")
+    write_run(tmp_path / "loop" / "iteration-1" / "search", trees(2))
+    stored = write_run(tmp_path / "stored", [], ended=False, responses="answers.jsonl")
+    results = {"benchmark": "nano-if", "n": 2, "metrics": {}, "run": {"model": ""}}
+    (stored / "results.json").write_text(json.dumps(results))
+    async with browser(tmp_path) as (app, pilot):
+        screen = app.screen
+        assert isinstance(screen, RunsScreen)
+        await pilot.press("s", "home", "space")
+        await until(pilot, lambda: notified(app, "training loop, which has no trees; its stages"))
+        await pilot.press("right", "j", "space")
+        assert screen.marked == [tmp_path / "loop" / "iteration-1" / "search"]
+        for key in ("space", "enter"):
+            app.clear_notifications()
+            await pilot.press("G", key)
+            why = f"{stored} has no trees (answers from a file); use spar eval compare"
+            await until(pilot, lambda why=why: notified(app, why))  # type: ignore[misc]
+        assert len(screen.marked) == 1 and app.screen is screen
+    async with browser(stored) as (app, pilot):
+        await until(pilot, lambda: notified(app, "answers from a file"))
+        assert isinstance(app.screen, RunsScreen)
+
+
 async def test_resuming_the_last_session(tmp_path: Path) -> None:
     """Started without a run, the browser opens the last run, tree and node."""
     write_run(tmp_path / "runs" / "a", trees(8))
@@ -289,6 +315,27 @@ async def test_resuming_the_last_session(tmp_path: Path) -> None:
         assert cursor(app) == 3
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+    async with browser(tmp_path / "runs", state_file=session, resume=True) as (app, pilot):
+        assert isinstance(app.screen, RunsScreen)
+
+
+async def test_resuming_a_training_loop(tmp_path: Path) -> None:
+    """Started without a run, the browser opens the loop that was open, from the list or by name; not one that was left."""
+    loop = write_run(tmp_path / "runs" / "loop", [], begins="rft")
+    write_run(tmp_path / "runs" / "a", trees(2))
+    session = tmp_path / "tui.json"
+    for named, keys in (((tmp_path / "runs"), ["s", "G", "t"]), (loop, [])):
+        save(session, SessionState())
+        async with browser(named, state_file=session) as (app, pilot):
+            await pilot.press(*keys)
+            await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
+        async with browser(tmp_path / "runs", state_file=session, resume=True) as (app, pilot):
+            await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
+            assert app.screen.view.path == loop  # type: ignore[attr-defined]
+            await pilot.press("escape")
+            await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+            await until(pilot, lambda: app.screen._run is not None)  # type: ignore[attr-defined]
+            assert app.screen._run.directory == loop  # type: ignore[attr-defined]
     async with browser(tmp_path / "runs", state_file=session, resume=True) as (app, pilot):
         assert isinstance(app.screen, RunsScreen)
 

@@ -48,6 +48,7 @@ from tui.screens.help import HelpScreen
 from tui.screens.runs import RunsScreen
 from tui.screens.tree import TreeScreen
 from tui.screens.trees import TreesScreen
+from tui.tables.run_lines import RunOrder
 from tui.tables.runs import COLUMNS as RUN_COLUMNS
 from tui.tables.trees import COLUMNS as TREE_COLUMNS
 from tui.widgets.bars import SearchBar
@@ -56,6 +57,7 @@ from tui.widgets.line_list import LineList
 from tui.widgets.node_pane import NodePane
 from tui.widgets.note_bar import NoteBar
 from tui.widgets.parts_pane import PartsPane
+from tui.widgets.run_details import RunDetails
 from tui.widgets.table import Table
 from tui.widgets.tree_head import TreeHead
 from tui.widgets.tree_pane import TreePane
@@ -191,10 +193,14 @@ MOVES_IN_A_TEXT = (
     Press("g", scrolled(0, 0), first=["g"]),
 )
 RUNS = (
-    Press("s", shows("run↑")),
+    Press("S", lambda app: app.screen._order == RunOrder("date")),
+    Press("S", lambda app: app.screen._order == RunOrder("date", descending=True)),
+    Press("s", shows("run↑"), first=["s"]),
     Press("S", shows("run↓")),
     Press("space", lambda app: len(app.screen.marked) == 1, first=["S", "home"]),
     Press("C", lambda app: app.opened == ("compare", ("runs/a", "runs/b")), first=["space"]),
+    Press("J", lambda app: app.screen.query_one(RunDetails).scroll_offset.y == 1, first=["G"]),
+    Press("K", lambda app: app.screen.query_one(RunDetails).scroll_offset.y == 0),
     Press("t", lambda app: app.opened == ("training", ("runs/loop",)), first=["G"]),
     Press("P", lambda app: app.opened == ("play", ())),
     Press("D", lambda app: app.ran_demo == [Path("runs/demo")]),
@@ -345,6 +351,8 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_run(Path("runs/b"), trees(3))
     write_run(Path("runs/loop"), [], begins="rft")
     write_run(Path("runs/loop/iteration-1/search"), trees(1))
+    failed = {"state": "failed", "message": "out of memory " * 100}
+    Path("runs/loop/iteration-1/dpo.json").write_text(json.dumps(failed))
     return Path("runs")
 
 
@@ -442,6 +450,19 @@ async def test_keys_of_the_search(runs: Path) -> None:
         await until(pilot, lambda: "6 of 8 trees, regex dogs" in screen_text(app))
         await pilot.press("escape")
         await until(pilot, lambda: "8 of 8 trees" in screen_text(app))
+
+
+async def test_the_filter_of_runs_offers_no_regular_expression(runs: Path) -> None:
+    """The footer leaves out the key, which the search in trees has."""
+    async with browser(runs) as (app, pilot):
+        await pilot.press("slash")
+        await until(pilot, lambda: app.screen.query_one(SearchBar).is_open)
+        assert "ctrl+r" not in app.screen.active_bindings
+        await pilot.press("escape", "home")
+        await open_trees(app, pilot)
+        await pilot.press("slash")
+        await until(pilot, lambda: app.screen.query_one(SearchBar).is_open)
+        assert "ctrl+r" in app.screen.active_bindings
 
 
 async def test_keys_of_a_note(runs: Path) -> None:

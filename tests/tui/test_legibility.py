@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,13 +26,14 @@ from tests.tui.samples import failed_tree, node, trees, write_run
 from tests.tui.tree_files import tree
 from tui.index.run_rows import model_name
 from tui.run_view import Match
+from tui.screens.compare import CompareScreen
 from tui.screens.runs import RunsScreen
 from tui.screens.trees import TreesScreen
 from tui.tables import comparison, runs
 from tui.tables import trees as tree_table
 from tui.tables.trees import match_text
 from tui.widgets.line_list import CURSOR
-from tui.widgets.table import Column, cut_middle
+from tui.widgets.table import Column, Table, cut_apart, cut_middle
 
 
 def unjudged(number: int) -> SearchTree:
@@ -61,6 +63,50 @@ def test_a_name_loses_its_middle(name: str, width: int, shown: str) -> None:
     """Names of runs differ at their ends."""
     cut = cut_middle(Text(name), width)
     assert cut.plain == shown and cut.cell_len <= width
+
+
+@pytest.mark.parametrize(
+    ("names", "width", "shown"),
+    [
+        (
+            ["evalgr/nano-if-answers", "evalbfs/nano-if-answers"],
+            14,
+            ["evalgr…answers", "evalbfs…nswers"],
+        ),
+        (
+            [f"loop/iteration-{at}/eval/greedy" for at in (1, 2)],
+            16,
+            ["lo…1/eval/greedy", "lo…2/eval/greedy"],
+        ),
+        ([f"{'x' * 20}{at}{'y' * 20}" for at in "ab"], 8, ["…ayyyyy…", "…byyyyy…"]),
+        (["x" * 20, "x" * 21], 8, ["xx…xxxxx", "xx…xxxxx"]),
+    ],
+)
+def test_names_that_are_cut_are_told_apart(names: list[str], width: int, shown: list[str]) -> None:
+    """What they share is cut where their ends are the same."""
+    cut = cut_apart(names, width)
+    assert [name.plain for name in cut] == shown
+    assert all(name.cell_len <= width for name in cut)
+
+
+@pytest.mark.screen
+async def test_evaluations_of_one_benchmark_are_told_apart(tmp_path: Path) -> None:
+    """In the list of runs on a small screen, and where they are compared, in one folder or in two."""
+    folders = [tmp_path / "evalgr", tmp_path / "evalbfs"]
+    for folder in folders:
+        write_run(folder / "nano-if-answers", trees(3))
+    for number in range(20):
+        write_run(tmp_path / "other" / f"run-{number}", trees(1))
+    async with browser(tmp_path) as (app, _):
+        assert "evalgr" in screen_text(app) and "evalbfs" in screen_text(app)
+    async with browser(*folders) as (app, pilot):
+        await pilot.press("space", "space", "C")
+        await until(pilot, lambda: isinstance(app.screen, CompareScreen) and is_idle(app))
+        lines = [line.split() for line in screen_text(app).splitlines()[:2]]
+        assert sorted(name for _, name in lines) == [
+            "evalbfs/nano-if-answers",
+            "evalgr/nano-if-answers",
+        ]
 
 
 @pytest.mark.parametrize(
@@ -198,3 +244,30 @@ async def test_trees_without_a_manifest_are_opened(tmp_path: Path) -> None:
         assert isinstance(app.screen, TreesScreen) and "3 of 3 trees" in screen_text(app)
     async with browser(tmp_path) as (app, _):
         assert "it has no run.json" in screen_text(app)
+
+
+@pytest.mark.screen
+async def test_all_that_is_said_of_a_run_can_be_read(tmp_path: Path) -> None:
+    """Below a short list it takes the free lines; below a long one it scrolls, and the table stays as high for each run."""
+    why = " ".join(f"word-{at}" for at in range(60))
+    for name in ("many/a", "many/b", "one/a"):
+        home = write_run(tmp_path / name, [], begins="rft") / "iteration-1"
+        home.mkdir()
+        failed = {"state": "failed", "message": why if name.endswith("a") else "short"}
+        (home / "dpo.json").write_text(json.dumps(failed))
+    for number in range(20):
+        write_run(tmp_path / f"many/run-{number:02d}", trees(1))
+    async with browser(tmp_path / "one") as (app, pilot):
+        assert "word-0" in screen_text(app) and "word-59" in screen_text(app)
+    async with browser(tmp_path / "many") as (app, pilot):
+        await pilot.press("s")
+        await until(pilot, lambda: "word-0" in screen_text(app))
+        assert "word-59" not in screen_text(app)
+        height = app.screen.query_one(Table).size.height
+        await pilot.press(*"JJJJJJJJ")
+        await until(pilot, lambda: "word-59" in screen_text(app))
+        await pilot.press("j")
+        await until(pilot, lambda: "short" in screen_text(app))
+        assert app.screen.query_one(Table).size.height == height
+        await pilot.press("k")
+        await until(pilot, lambda: "word-0" in screen_text(app))

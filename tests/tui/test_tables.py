@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rich.text import Text
 
 from spar.record.run_log import RunStart
+from spar.record.run_names import path_labels
 from spar.view.node_detail import Section
 from tests.hostile import hostile_text
 from tests.tui.samples import trees, write_run
@@ -24,8 +25,9 @@ from tui.index.scores import MetricHistory, MetricValue
 from tui.index.watcher import RunWatcher, is_openable
 from tui.run_view import failed
 from tui.tables.run_lines import RunLine, RunOrder, run_lines, sort_runs
+from tui.tables.run_texts import run_name
 from tui.tables.runs import COLUMNS as RUN_COLUMNS
-from tui.tables.runs import run_cells, run_detail, run_name
+from tui.tables.runs import run_cells, run_detail
 from tui.tables.trees import COLUMNS, kind_choices, kind_of, status, tree_cells
 from tui.widgets.bars import abbreviate, seconds_text
 from tui.widgets.node_pane import CHANGE, RESPONSE, SOURCE_PROMPT, NodeOptions, select_sections
@@ -151,10 +153,15 @@ def test_short(number: int, shown: str) -> None:
     assert abbreviate(number) == shown
 
 
+def plain_details(run: RunSummary) -> dict[str, str]:
+    """The details of a run without their colours."""
+    return {label.plain: text.plain for label, text in run_detail(run)}
+
+
 def test_run_cells() -> None:
     """Each model once, by its own name; shares in per cent, before and after; cost a prompt; a mark."""
     run = replace(RUN, before=0.125, error=0.05, judge="votes", prompts="p.jsonl")
-    assert plain(run_cells(RunLine(run), [Path("runs")], marked=True)) == {
+    assert plain(run_cells(RunLine(run), {Path("runs"): ""}, marked=True)) == {
         "mark": "*",
         "name": "  a",
         "state": "✓ finished",
@@ -170,10 +177,9 @@ def test_run_cells() -> None:
         "date": "2025-06-01 12:00",
     }
     broken = RunSummary(Path("runs/b"), "decode", "broken", "not [b]JSON")
-    shown = plain(run_cells(RunLine(broken), [], marked=False))
+    shown = plain(run_cells(RunLine(broken), {}, marked=False))
     assert shown == {"name": "  runs/b", "state": "✗ broken"}
-    details = [line.split(maxsplit=1) for line in run_detail(broken).plain.split("\n")]
-    assert details == [["state", "not [b]JSON"], ["folder", "runs/b"]]
+    assert plain_details(broken) == {"state": "not [b]JSON", "folder": "runs/b"}
 
 
 def test_a_run_in_progress_says_how_long_it_takes() -> None:
@@ -182,14 +188,14 @@ def test_a_run_in_progress_says_how_long_it_takes() -> None:
     starts = (RunStart(at, 0, 60), RunStart(at, 20, 60))
     run = replace(RUN, state="running", trees=25, expected=60, starts=starts)
     now = at + timedelta(seconds=20)
-    cells = plain(run_cells(RunLine(run), [], marked=False, now=now))
+    cells = plain(run_cells(RunLine(run), {}, marked=False, now=now))
     assert (cells["state"], cells["trees"]) == ("● 2 min left", "25/60")
-    first = plain(run_cells(RunLine(replace(run, trees=20)), [], marked=False, now=now))
+    first = plain(run_cells(RunLine(replace(run, trees=20)), {}, marked=False, now=now))
     assert first["state"] == "● running ↻"
-    finished = plain(run_cells(RunLine(replace(run, state="finished")), [], marked=False))
+    finished = plain(run_cells(RunLine(replace(run, state="finished")), {}, marked=False))
     assert finished["state"] == "✓ finished ↻"
     loop = replace(RUN, kind="training", state="running", stage="1/search")
-    assert plain(run_cells(RunLine(loop), [], marked=False))["state"] == "● 1/search"
+    assert plain(run_cells(RunLine(loop), {}, marked=False))["state"] == "● 1/search"
 
 
 @pytest.mark.parametrize(
@@ -208,17 +214,32 @@ def test_run_detail_has_every_metric_with_its_error() -> None:
         MetricHistory("ifeval pass", (value(0.5), None, value(0.75))),
         MetricHistory("words", (value(12.5, unit="words"),)),
     )
-    text = run_detail(replace(RUN, kind="training", metrics=metrics)).plain
-    assert "ifeval pass 50.0 → 75.0 ± 2.0 %, words 12.50 ± 0.02 words" in text
+    details = plain_details(replace(RUN, kind="training", metrics=metrics))
+    assert details["scores"] == "ifeval pass 50.0 → 75.0 ± 2.0 %, words 12.50 ± 0.02 words"
+
+
+def test_run_detail_is_whole() -> None:
+    """However many metrics there are, and however long the path is."""
+    metrics = tuple(MetricHistory(f"metric-{at}", (MetricValue(0.5, 0.02),)) for at in range(40))
+    directory = Path("runs", *("folder" * 5 for _ in range(20)))
+    details = plain_details(replace(RUN, directory=directory, metrics=metrics))
+    assert details["scores"].count("50.0 ± 2.0 %") == 40 and "…" not in details["scores"]
+    assert details["folder"] == str(directory)
 
 
 @pytest.mark.parametrize(
-    ("directory", "root", "name"),
-    [("runs/a/b", "runs", "a/b"), ("runs/a", "runs/a", "a"), ("x/a", "runs", "x/a")],
+    ("directory", "roots", "name"),
+    [
+        ("runs/a/b", "runs", "a/b"),
+        ("runs/a", "runs/a", "a"),
+        ("x/a", "runs", "x/a"),
+        ("x1/run", "x1/run x2/run", "x1/run"),
+        ("runs/given/nano-if", "runs/given runs/own", "given/nano-if"),
+    ],
 )
-def test_run_name(directory: str, root: str, name: str) -> None:
-    """A path relative to its root; its own name if it is the root."""
-    assert run_name(Path(directory), [Path(root)]) == name
+def test_run_name(directory: str, roots: str, name: str) -> None:
+    """A path relative to its root; its own name if it is the root; of several roots, what tells them apart."""
+    assert run_name(Path(directory), path_labels([*map(Path, roots.split())])) == name
 
 
 def test_sort_runs() -> None:
@@ -235,6 +256,55 @@ def test_sort_runs() -> None:
     ):
         found = sort_runs(runs, RunOrder(column, descending))
         assert "".join(str(run.directory) for run in found) == order
+
+
+def test_runs_are_sorted_by_what_their_cells_show() -> None:
+    """Without ground truth by the judge, models by their names, and what a cell leaves out is last."""
+    runs = [
+        replace(RUN, directory=Path("a"), truth=None, solved=0.4, models=(("actor", "z/tiny"),)),
+        replace(RUN, directory=Path("b"), truth=None, solved=0.8, models=(("actor", "a/vast"),)),
+        replace(RUN, directory=Path("c"), truth=0.6, models=(("actor", "m/small"),)),
+        replace(RUN, directory=Path("d"), truth=None, solved=None, strategy="", models=()),
+    ]
+    words = (MetricHistory("words", (MetricValue(12.5, 3.0, "words"),)),)
+    runs[0] = replace(runs[0], budget=5, metrics=words, error=3.0)
+    runs[1] = replace(runs[1], error=0.02)
+    runs[2] = replace(runs[2], error=0.01)
+    for column, descending, order in (
+        ("pass", True, "bcad"),
+        ("pass", False, "acbd"),
+        ("model", False, "cabd"),
+        ("strategy", False, "abcd"),
+        ("strategy", True, "bcad"),
+        ("error", True, "bcad"),
+    ):
+        found = sort_runs(runs, RunOrder(column, descending))
+        assert "".join(str(run.directory) for run in found) == order, column
+    named = [replace(RUN, directory=Path(f"iteration-{at}/search")) for at in (10, 9)]
+    assert sort_runs(named, RunOrder("name")) == named[::-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("bfs 5", "a"),
+        ("BFS 15", "b"),
+        ("tiny 40.0", "a"),
+        ("judge", "a"),
+        ("finished 2025-06-01", "ab"),
+        ("alpha/a", "a"),
+        ("bfs nothing", ""),
+        ("  ", "ab"),
+    ],
+)
+def test_the_filter_finds_what_the_table_shows(text: str, shown: str) -> None:
+    """Each word in any cell, a number as a whole."""
+    runs = [
+        replace(RUN, directory=Path("a"), budget=5, truth=None, solved=0.4, trees=8),
+        replace(RUN, directory=Path("b"), trees=8),
+    ]
+    lines = run_lines(runs, text=text, labels={Path("a"): "alpha/a", Path("b"): "beta/b"})
+    assert "".join(sorted(str(line.run.directory) for line in lines)) == shown
 
 
 @pytest.mark.parametrize("column", [column.name for column in RUN_COLUMNS[1:]])
@@ -288,8 +358,9 @@ def test_no_cell_styles_or_moves(text: str) -> None:
     cells = [cell for row in rows for cell in tree_cells(row).values()]
     run = replace(RUN, directory=Path("runs") / (text.replace("\x00", "") or "r"), strategy=text)
     run = replace(run, models=((text, text),), date=text, reason=text, prompts=text)
-    cells += run_cells(RunLine(run), [Path("runs")], marked=False).values()
-    cells += [run_detail(run), status(PROGRESS, Filter(text=text), Sort("number"), 1)]
+    cells += run_cells(RunLine(run), {Path("runs"): ""}, marked=False).values()
+    cells += [text for _, text in run_detail(run)]
+    cells += [status(PROGRESS, Filter(text=text), Sort("number"), 1)]
     assert not unseen("".join(cell.plain for cell in cells))
 
 

@@ -19,6 +19,8 @@ from tui.tables.comparison import WORDS, side_text
 Trees = tuple[SearchTree | str, SearchTree | str]
 """The tree of each side, or the reason why there is none."""
 LETTERS = ("A", "B")
+NAME_WIDTH = 60
+"""Cells of a run's name above its answer, at most."""
 _PROMPT = 1000
 _SNIPPET = 40
 _STYLES = {"removed": PALETTE["left"], "added": PALETTE["right"]}
@@ -47,7 +49,7 @@ def pair_sections(
     for letter, name, row, tree in zip(LETTERS, names, rows, trees, strict=True):
         verdict = side_text(row, by_truth=pair.by_truth).plain
         score = "" if row.score is None else f", score {row.score:.2f}"
-        head = f"{letter}  {one_line(name, 60)}  {verdict}{score}"
+        head = f"{letter}  {one_line(name, NAME_WIDTH)}  {verdict}{score}"
         sides.append(list(_side(letter, head, tree, width)))
     return _change(trees, colour=colour), sides[0], sides[1]
 

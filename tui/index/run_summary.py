@@ -88,6 +88,8 @@ class RunSummary:
     """When the run was started: UTC, ISO 8601."""
     benchmark: str = ""
     """Benchmark of an evaluation."""
+    answers_given: bool = False
+    """Whether it is an evaluation of answers from a file, so that no search has written trees."""
     prompts: str = ""
     """Name of the file or set of its prompts."""
     judge: str = ""
@@ -158,6 +160,7 @@ def read_run(directory: Path, parent: Path | None = None) -> RunSummary | None:
         seconds=None if has_more_trees(totals, starts) else _seconds(totals),
         date=manifest.created,
         benchmark=_string(results.get("benchmark")) or _string(config.get("benchmark")),
+        answers_given=given,
         prompts=_prompts(config),
         judge="" if kind == "training" or unjudged else _string(config.get("judge")),
         stage=_running_stage(iterations) if kind == "training" and state == "running" else "",

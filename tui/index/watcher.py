@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spar.errors import UsageError
+from spar.record.evaluation import NO_TREES
 from spar.record.outcomes import pluralize
 from tui.index.rows import Authority
 from tui.index.run_index import TreeIndex
@@ -137,4 +138,17 @@ def _is_counted(run: RunSummary) -> bool:
 
 def is_openable(run: RunSummary) -> bool:
     """Whether the run has trees of its own, or is a file of trees."""
+    if run.kind == "training" or run.answers_given:
+        return False
     return run.browsable or run.directory.is_file()
+
+
+def why_no_trees(run: RunSummary) -> str:
+    """Why a run that is not openable cannot be opened or compared, in one sentence."""
+    if run.answers_given:
+        return f"{run.directory} {NO_TREES}"
+    if run.kind == "training":
+        return f"{run.directory} is a training loop, which has no trees; its stages, listed below it, have some"
+    if run.reason:
+        return f"{run.directory}: {run.reason}"
+    return f"{run.directory} has no trees of its own; its stages are listed below it"

@@ -12,6 +12,7 @@ from textual.widgets import Static
 
 from spar.view.palette import PALETTE
 from tui.compare.comparison import Comparison, OutcomeCounts, PairFilter
+from tui.compare.pair import NAME_WIDTH
 from tui.index.run_index import TreeIndex
 from tui.screens.comparing import ComparingScreen
 from tui.screens.jump import show_tree
@@ -56,6 +57,10 @@ class CompareScreen(ComparingScreen[Comparison, PairFilter]):
         yield StatusBar()
         yield KeyFooter()
 
+    def on_resize(self) -> None:
+        """Fit the names to the width."""
+        self.show_names()
+
     def compare(self, indexes: Sequence[TreeIndex]) -> Comparison:
         """Begin the comparison of both runs."""
         return Comparison(indexes[0], indexes[1])
@@ -66,8 +71,9 @@ class CompareScreen(ComparingScreen[Comparison, PairFilter]):
 
     def names_text(self) -> Text:
         """Both names, and the difference of the two."""
-        text = Text("A  ", style=PALETTE["head"]).append(self.name_of(self.paths[0]))
-        text.append("\nB  ", style=PALETTE["head"]).append(self.name_of(self.paths[1]))
+        first, second = self.names_in(self.app.size.width - 5)
+        text = Text("A  ", style=PALETTE["head"]).append_text(first)
+        text.append("\nB  ", style=PALETTE["head"]).append_text(second)
         counts = self.comparison.outcome_counts if self.comparison else OutcomeCounts()
         change = self.standings[1].change if self.standings else None
         return text.append("\n").append_text(change_text(change, counts))
@@ -80,8 +86,8 @@ class CompareScreen(ComparingScreen[Comparison, PairFilter]):
         """Show both answers to the prompt under the cursor."""
         if self.comparison and (prompt := self.prompt) is not None:
             views = (self.views[0], self.views[1])
-            names = (self.name_of(self.paths[0]), self.name_of(self.paths[1]))
-            sides = Sides(self.comparison, views, names, self)
+            first, second = self.names_in(NAME_WIDTH)
+            sides = Sides(self.comparison, views, (first.plain, second.plain), self)
             self.app.push_screen(PairScreen(sides, prompt), self.go_to)
 
     def action_tree(self, side: int) -> None:

@@ -15,6 +15,7 @@ from textual.widgets import Static
 from textual.worker import Worker
 
 from spar.errors import UsageError
+from spar.record.run_names import path_labels
 from spar.record.standing import Standing
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
@@ -24,11 +25,11 @@ from tui.inputs import Inputs
 from tui.run_view import SLICE_SECONDS, RunView
 from tui.screens.background import is_running, start_work
 from tui.screens.base import BrowserScreen
-from tui.tables.runs import run_name
+from tui.tables.run_texts import run_name
 from tui.widgets.bars import StatusBar
 from tui.widgets.choices import Choice, Choices
 from tui.widgets.line_list import LineList
-from tui.widgets.table import Table
+from tui.widgets.table import Table, cut_apart
 
 TICK_SECONDS = 0.25
 WORK_SECONDS = 0.5
@@ -182,7 +183,11 @@ class ComparingScreen(BrowserScreen[None], Generic[Compared, Kind]):
 
     def name_of(self, path: Path) -> str:
         """A run's name on the screen."""
-        return one_line(run_name(path, self.inputs.paths), 200)
+        return one_line(run_name(path, path_labels(self.inputs.paths)), 200)
+
+    def names_in(self, width: int) -> list[Text]:
+        """The names of the runs in so many cells, as they are told apart."""
+        return cut_apart([self.name_of(path) for path in self.paths], width)
 
     def show_names(self) -> None:
         """Update the names of the runs, and how they stand."""

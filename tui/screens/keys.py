@@ -60,6 +60,8 @@ RUNS_KEYS: list[BindingType] = [
     key("search", "slash", "search", "Show the runs with a text", "Filter", display="/"),
     key("mark", "space", "mark", "Mark for a comparison", "Mark"),
     key("compare", "C", "compare", "Compare the marked runs", "Compare"),
+    key("scroll-down", "J", "scroll(1)", "Scroll the details down"),
+    key("scroll-up", "K", "scroll(-1)", "Scroll the details up"),
     key("training", "t", "training", "Scores and training data of a training run"),
     key("play", "P", "play", "Search for a response to your own instruction", "Play"),
     key("sort", "s", "sort", "Sort by the next column"),

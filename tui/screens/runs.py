@@ -10,16 +10,16 @@ from typing import ClassVar
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.widgets import Button, Input, Static
 from textual.worker import Worker
 
 from spar.errors import SparError
-from spar.record.outcomes import pluralize
+from spar.record.run_names import path_labels
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
 from tui.index.run_summary import RunSummary
-from tui.index.watcher import RunScan, RunWatcher, is_openable
+from tui.index.watcher import RunScan, RunWatcher, is_openable, why_no_trees
 from tui.inputs import Inputs
 from tui.screens.background import is_running
 from tui.screens.base import BrowserScreen
@@ -27,10 +27,13 @@ from tui.screens.kept_row import KeptRow
 from tui.screens.keys import RUNS_KEYS
 from tui.screens.lazy import open_screen
 from tui.tables.run_lines import RunLine, RunOrder, run_lines
-from tui.tables.runs import COLUMNS, run_cells, run_detail, run_name
+from tui.tables.run_list import scan_status, welcome_text
+from tui.tables.run_texts import run_name
+from tui.tables.runs import COLUMNS, name_cell, run_cells
 from tui.widgets.bars import SearchBar, StatusBar
 from tui.widgets.footer import KeyFooter
 from tui.widgets.line_list import LineList
+from tui.widgets.run_details import RunDetails
 from tui.widgets.table import Table
 
 TICK_SECONDS = 0.25
@@ -38,6 +41,8 @@ MOST = 12
 """Runs that are compared at once."""
 DEMO = "demo"
 """Name of the demo's run directory."""
+OTHER_LINES = 5
+"""Lines of the screen that are neither runs nor details: the table's frame and head, the status and the footer."""
 RUN_ACTIONS = frozenset(
     {"open", "mark", "compare", "training", "sort", "reverse", "fold", "unfold", "search", "clear"}
 )
@@ -51,7 +56,7 @@ class RunsScreen(BrowserScreen[None]):
 
     def __init__(self, inputs: Inputs, last: Path | None = None) -> None:
         super().__init__()
-        self.inputs = inputs
+        self.inputs, self._labels = inputs, path_labels(inputs.paths)
         self.marked: list[Path] = []
         """The marked runs, in the order in which they were marked."""
         self._watcher = RunWatcher(inputs.paths, inputs.authority)
@@ -76,10 +81,9 @@ class RunsScreen(BrowserScreen[None]):
         """The table, or instructions in place of an empty one."""
         yield Table(COLUMNS, classes="pane")
         with Vertical(id="welcome"):
-            yield Static(_welcome(self.inputs.paths), id="hint")
+            yield Static(welcome_text(self.inputs.paths), id="hint")
             yield Button("Run the demo", id="demo", variant="primary")
-        with VerticalScroll(id="about", classes="pane", can_focus=False):
-            yield Static()
+        yield RunDetails()
         yield SearchBar(has_regex=False)
         yield StatusBar()
         yield KeyFooter()
@@ -91,6 +95,10 @@ class RunsScreen(BrowserScreen[None]):
         self._show(RunScan())
         self.set_interval(TICK_SECONDS, self.tick)
         self.tick()
+
+    def on_resize(self) -> None:
+        """Fit the details to the screen."""
+        self._describe()
 
     def on_unmount(self) -> None:
         """Stop the watcher."""
@@ -131,8 +139,7 @@ class RunsScreen(BrowserScreen[None]):
         elif run.kind == "training":
             self.action_training()
         else:
-            why = run.reason or "it has no trees of its own; its stages are listed below it"
-            self.browser.show_warning(f"{run.directory}: {why}")
+            self.browser.show_warning(why_no_trees(run))
 
     def action_unfold(self) -> None:
         """Show the stages of the run; open a run without any."""
@@ -165,11 +172,15 @@ class RunsScreen(BrowserScreen[None]):
 
     def action_mark(self) -> None:
         """Mark or unmark the run; of more marks than can be compared, the most recent ones stay."""
-        if self._run is None:
+        run = self._run
+        if run is None:
             return
-        directory = self._run.directory
+        directory = run.directory
         if directory in self.marked:
             self.marked.remove(directory)
+        elif not is_openable(run):
+            self.browser.show_warning(why_no_trees(run))
+            return
         else:
             self.marked = [*self.marked, directory][-MOST:]
         self.query_one(Table).refresh()
@@ -191,6 +202,10 @@ class RunsScreen(BrowserScreen[None]):
             self.browser.show_warning("this is not a training run")
             return
         self.browser.push_screen(open_screen("training", self.inputs, run.directory))
+
+    def action_scroll(self, lines: int) -> None:
+        """Scroll the details while the list is focused."""
+        self.query_one(RunDetails).scroll_relative(y=lines, animate=False)
 
     def action_play(self) -> None:
         """Open the play screen."""
@@ -219,7 +234,11 @@ class RunsScreen(BrowserScreen[None]):
 
     def action_reverse(self) -> None:
         """Sort the other way."""
-        self._sort(RunOrder(self._order.column or "date", not self._order.descending))
+        order = self._order
+        # Without a column, the newest run is the first one.
+        self._sort(
+            RunOrder(order.column, not order.descending) if order.column else RunOrder("date")
+        )
 
     def on_table_sorted(self, event: Table.Sorted) -> None:
         """Sort by the clicked column; a second click reverses the order."""
@@ -272,7 +291,7 @@ class RunsScreen(BrowserScreen[None]):
         empty = scan.complete and not scan.runs
         self.query_one("#welcome").display = empty
         self.query_one(Table).display = not empty
-        self.query_one("#about").display = not empty
+        self.query_one(RunDetails).display = not empty
         if empty and self.inputs.demo and not self._had_runs:
             self.query_one("#demo").focus()
         elif empty:
@@ -294,11 +313,16 @@ class RunsScreen(BrowserScreen[None]):
         wanted, _ = self._kept.wanted(before, 0)
         if self._target is not None:
             self._opened.update(_above(self._target, scan.runs))
-        self._lines = run_lines(scan.runs, self._opened, self._text, self._order)
+        self._lines = run_lines(
+            scan.runs, self._opened, self._text, self._order, labels=self._labels
+        )
         table = self.query_one(Table)
         table.mark_sorted(self._order.column, descending=self._order.descending)
         now = datetime.now(UTC)
-        table.set_rows(len(self._lines), lambda row: self._cells(self._lines[row], now))
+        names = [name_cell(line, self._labels).plain for line in self._lines]
+        table.set_rows(
+            len(self._lines), lambda row: self._cells(self._lines[row], now), names=names
+        )
         rows = {line.run.directory: row for row, line in enumerate(self._lines)}
         directories = (each for each in (self._target, wanted, before) if each in rows)
         if (directory := next(directories, None)) is not None:
@@ -312,7 +336,7 @@ class RunsScreen(BrowserScreen[None]):
 
     def _show_status(self) -> None:
         scan = self._scan or RunScan()
-        line = _status(scan, len(self.marked))
+        line = scan_status(scan, len(self.marked))
         if self._text:
             line.append(f", {len(self._lines):,} shown with ")
             line.append(one_line(self._text, 40), style=PALETTE["head"])
@@ -320,13 +344,12 @@ class RunsScreen(BrowserScreen[None]):
 
     def _cells(self, line: RunLine, now: datetime) -> Mapping[str, Text]:
         marked = line.run.directory in self.marked
-        return run_cells(line, self.inputs.paths, marked=marked, now=now)
+        return run_cells(line, self._labels, marked=marked, now=now)
 
     def _describe(self) -> None:
-        run, about = self._run, self.query_one("#about")
-        about.query_one(Static).update(run_detail(run) if run else Text(""))
-        name = run_name(run.directory, self.inputs.paths) if run else ""
-        about.border_title = Text(one_line(name, 100))
+        run, details = self._run, self.query_one(RunDetails)
+        details.show_run(run, run_name(run.directory, self._labels) if run else "")
+        details.fit(self.size.height - OTHER_LINES - len(self._lines))
         self.refresh_bindings()
 
     async def _run_demo(self) -> None:
@@ -354,27 +377,3 @@ def _above(directory: Path, runs: Sequence[RunSummary]) -> set[Path]:
         above.add(parent)
         parent = parents.get(parent)
     return above
-
-
-def _status(scan: RunScan, num_marked: int) -> Text:
-    running = sum(run.state == "running" for run in scan.runs)
-    parts = [pluralize(len(scan.runs), "run")]
-    parts += [f"{running:,} running"] if running else []
-    parts += [f"{num_marked} marked"] if num_marked else []
-    parts += [one_line(note, 200) for note in scan.notes]
-    return Text(", ".join(parts if scan.complete else [*parts, "scanning"]))
-
-
-def _welcome(paths: Sequence[Path]) -> Text:
-    where = ", ".join(one_line(str(path), 60) for path in paths)
-    text = Text(f"There are no runs in {where} yet.\n\n")
-    text.append("To create one, run one of these commands in a shell:\n\n")
-    for command, what in (
-        ("spar decode --strategy bfs --budget 15", "the built-in prompts, the embedded model"),
-        ("spar decode prompts.jsonl --model DIR", "your prompts, your model"),
-        ("spar decode prompts.jsonl --base-url URL", "a server"),
-    ):
-        text.append(f"  {command}\n", style=PALETTE["head"]).append(f"      {what}\n")
-    return text.append(
-        "\nIt appears here as soon as it starts. Use spar tui DIR for another folder.\n"
-    )

@@ -74,7 +74,8 @@ class SeveralScreen(ComparingScreen[SeveralRuns, PromptFilter]):
         yield KeyFooter()
 
     def on_resize(self) -> None:
-        """Fit the columns to the width."""
+        """Fit the names and the columns to the width."""
+        self.show_names()
         self.call_after_refresh(self._fit)
 
     def compare(self, indexes: Sequence[TreeIndex]) -> SeveralRuns:

@@ -16,6 +16,7 @@ from textual.widgets import Static
 from textual.worker import Worker
 
 from spar.errors import UsageError
+from spar.record.run_names import path_labels
 from spar.view.node_detail import Section
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
@@ -24,7 +25,7 @@ from tui.inputs import Inputs
 from tui.screens.background import is_running, start_work
 from tui.screens.base import BrowserScreen
 from tui.screens.jump import show_tree
-from tui.tables.runs import run_name
+from tui.tables.run_texts import run_name
 from tui.tables.training import (
     COLUMNS,
     KIND_NAMES,
@@ -128,6 +129,11 @@ class TrainingScreen(BrowserScreen[None]):
         self.query_one(Table).focus()
         self.set_interval(TICK_SECONDS, self.tick)
         self.tick()
+
+    def on_screen_resume(self) -> None:
+        """Remember the loop as what is open, also after a tree of one of its stages was."""
+        position = self.browser.session.position_in(self.view.path)
+        self.browser.remember(self.view.path, position)
 
     def on_unmount(self) -> None:
         """Close the files."""
@@ -253,7 +259,7 @@ class TrainingScreen(BrowserScreen[None]):
         choices = [Choice("all", "all", sum(view.counts.values()))]
         choices += [Choice(k, KIND_NAMES[k], view.counts[k]) for k in view.kinds if k]
         self.query_one(Choices).set_content(choices, view.kind or "all")
-        name = run_name(view.path, self.inputs.paths)
+        name = run_name(view.path, path_labels(self.inputs.paths))
         self.query_one("#name", Static).update(title_text(name, view.status, view.round_index))
         loss_curves = Text("\n").join(map(loss_curve_text, view.loss_curves))
         self.query_one("#loss-curves", Static).update(loss_curves)

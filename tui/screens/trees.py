@@ -33,7 +33,7 @@ from tui.screens.marking import MarkingScreen
 from tui.screens.tree import TreeScreen
 from tui.session_state import Position
 from tui.tables.dashboard import PANES, folded_text
-from tui.tables.runs import about_text, run_name
+from tui.tables.runs import run_title
 from tui.tables.trees import COLUMNS, kind_choices, kind_of, status, tree_cells
 from tui.widgets.bars import SearchBar, StatusBar
 from tui.widgets.choices import Choice, Choices
@@ -76,9 +76,7 @@ class TreesScreen(ExportingScreen[None], MarkingScreen[None]):
 
     def compose(self) -> ComposeResult:
         """The run's name, the categories, the table and the status."""
-        name = one_line(run_name(self.view.path, self.inputs.paths), 200)
-        title = Text.assemble(("spar  ", PALETTE["note"]), (name, PALETTE["head"]))
-        yield Static(title.append(about_text(self.view.path)), classes="title")
+        yield Static(run_title(self.view.path, self.inputs.paths), classes="title")
         yield Dashboard(PANES, folded_text)
         yield Choices()
         with Table(COLUMNS, classes="pane") as table:

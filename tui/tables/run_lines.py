@@ -10,12 +10,18 @@ Runs are sorted newest first, stages in the order in which they were started.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tui.index.run_rows import models_text
 from tui.index.run_summary import RunSummary
+from tui.tables.run_texts import cell_texts, is_share, passing_share, run_name, strategy_text
+
+_NUMBER = r"(?<![\d.]){}(?!\d)"
+"""Pattern of a number that is no part of another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,8 @@ def run_lines(
     opened: Collection[Path] = (),
     text: str = "",
     order: RunOrder = RunOrder(),
+    *,
+    labels: Mapping[Path, str] | None = None,
 ) -> list[RunLine]:
     """The shown runs.
 
@@ -53,16 +61,19 @@ def run_lines(
     opened:
         Runs whose stages are shown.
     text:
-        What a run must contain in its path, strategy, models, prompts, judge or state, whatever its case; a run is also
-        shown, and opened, if a stage of it does.
+        Words that a run must contain in its path, name, kind or cells, whatever their case, a number as a whole;
+        a run is also shown, and opened, if a stage of it does.
+    labels:
+        By which runs are named (`path_labels`).
     """
     there = {run.directory for run in runs}
     stages: dict[Path | None, list[RunSummary]] = {}
     for run in runs:
         parent = run.parent if run.parent in there else None
         stages.setdefault(parent, []).append(run)
-    matching = {run.directory for run in runs if _matches(run, text.casefold())}
-    return list(_lines(stages, None, 0, _Shown(opened, matching, bool(text), order)))
+    words = [_pattern(word) for word in text.casefold().split()]
+    matching = {run.directory for run in runs if _matches(run, words, labels or {})}
+    return list(_lines(stages, None, 0, _Shown(opened, matching, bool(words), order)))
 
 
 def sort_runs(runs: Sequence[RunSummary], order: RunOrder) -> list[RunSummary]:
@@ -100,22 +111,41 @@ def _lines(
             yield from below
 
 
-def _matches(run: RunSummary, text: str) -> bool:
-    models = " ".join(model for _, model in run.models)
-    words = (str(run.directory), run.kind, run.state, run.strategy, run.prompts, run.judge, models)
-    return any(text in word.casefold() for word in words)
+def _pattern(word: str) -> re.Pattern[str]:
+    """A word of a filter; a number is found as a whole, so that `bfs 5` is neither `bfs 15` nor a `bfs` of 50 trees."""
+    is_number = word.replace(".", "").isdecimal()
+    return re.compile(_NUMBER.format(re.escape(word)) if is_number else re.escape(word))
+
+
+def _matches(run: RunSummary, words: Sequence[re.Pattern[str]], labels: Mapping[Path, str]) -> bool:
+    if not words:
+        return True
+    models = (model for _, model in run.models)
+    fields = (str(run.directory), run_name(run.directory, labels), run.kind, run.state, *models)
+    text = "\n".join((*fields, *cell_texts(run).values())).casefold()
+    return all(word.search(text) for word in words)
 
 
 def _value(run: RunSummary, column: str) -> Any:
+    """What a run is sorted by, which is what its cell shows; None or "" where that is empty."""
     match column:
         case "name":
-            return str(run.directory)
+            return _numbered(str(run.directory))
         case "model":
-            return ", ".join(dict.fromkeys(model for _, model in run.models))
+            return models_text(run)
         case "pass":
-            return run.truth
+            return passing_share(run)
+        case "error":
+            return run.error if is_share(run) else None
+        case "solved":
+            return None if run.unjudged else run.solved
         case "cost":
             return run.tokens_each
         case "strategy":
-            return (run.strategy or run.kind, run.budget or 0)
+            return _numbered(strategy_text(run)) if strategy_text(run) else None
     return getattr(run, column)
+
+
+def _numbered(text: str) -> list[str | int]:
+    """A text by whose parts `bfs 5` comes before `bfs 15`."""
+    return [int(part) if at % 2 else part for at, part in enumerate(re.split(r"(\d+)", text))]

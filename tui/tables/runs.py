@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from rich.table import Table as Grid
 from rich.text import Text
 
 from spar.record.outcomes import pluralize
+from spar.record.run_names import path_labels
 from spar.store import MANIFEST
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
@@ -17,7 +19,8 @@ from tui.index.run_rows import models_text
 from tui.index.run_summary import RunSummary, read_run
 from tui.index.scores import MetricHistory, MetricValue
 from tui.tables.run_lines import RunLine
-from tui.widgets.bars import abbreviate, history_text, metric_text, seconds_text
+from tui.tables.run_texts import cell_texts, percent, run_name, strategy_text
+from tui.widgets.bars import history_text, metric_text
 from tui.widgets.table import Column
 
 COLUMNS = (
@@ -42,71 +45,62 @@ _STATES = {
     "stopped": ("■", "fault"),
     "broken": ("✗", "fail"),
 }
-_RESUMED = " ↻"
 _ITERATION = re.compile(r"^iteration-(\d+)/")
 _NAME = 200
+"""Cells of a text in a row, at most."""
+_DETAIL = 10_000
+"""Cells of a line of `run_detail`, at most: all of it but for a damaged file."""
 _LABEL = 12
-"""Cells of the labels of `run_detail`."""
+"""Cells of the labels of `detail_grid`."""
 
 
 def run_cells(
-    line: RunLine, roots: Sequence[Path], *, marked: bool, now: datetime | None = None
+    line: RunLine, labels: Mapping[Path, str], *, marked: bool, now: datetime | None = None
 ) -> Mapping[str, Text]:
     """The cells of a run; `now` is the time for which the time left is computed."""
     run = line.run
     glyph, style = _STATES[run.state]
-    cells = {
-        "mark": "*" if marked else "",
-        "strategy": _strategy(run),
-        "prompts": run.prompts,
-        "model": models_text(run),
-        "judge": run.judge,
-        "trees": _trees(run),
-        "solved": "-" if run.unjudged else _percent(run.solved),
-        "pass": _passes(run),
-        "error": "" if run.error is None or not _is_share(run) else f"±{100 * run.error:.1f}",
-        "cost": "" if run.tokens_each is None else f"{abbreviate(round(run.tokens_each))} tok",
-        "date": run.date[:16].replace("T", " "),
-    }
-    texts = {name: Text(one_line(value, _NAME)) for name, value in cells.items()}
-    state = Text(f"{glyph} {_state(run, now)}", style=PALETTE[style])
-    return {**texts, "name": _name(line, roots), "state": state}
+    texts = cell_texts(run, now)
+    cells = {name: Text(one_line(value, _NAME)) for name, value in texts.items()}
+    state = Text(f"{glyph} {texts['state']}", style=PALETTE[style])
+    mark = Text("*" if marked else "")
+    return {**cells, "mark": mark, "name": name_cell(line, labels), "state": state}
 
 
-def run_name(directory: Path, roots: Sequence[Path]) -> str:
-    """A run's path relative to one of the roots, or its own name if it is a root."""
-    for root in roots:
-        if directory == root:
-            return directory.name or str(directory)
-        if directory.is_relative_to(root):
-            return str(directory.relative_to(root))
-    return str(directory)
+def run_detail(run: RunSummary) -> list[tuple[Text, Text]]:
+    """What a run is, as labels and texts: models, prompts, outcome, metrics, and why it is not finished."""
+    return [
+        (Text(label, PALETTE["note"]), Text(one_line(value, _DETAIL), style))
+        for label, value, style in _details(run)
+    ]
 
 
-def run_detail(run: RunSummary) -> Text:
-    """What a run is, on lines with a label each: models, prompts, outcome, metrics, and why it is not finished."""
-    text = Text()
-    for label, value, style in _details(run):
-        text.append(f"{label:<{_LABEL}}", style=PALETTE["note"])
-        text.append(f"{one_line(value, _NAME)}\n", style=style)
-    text.rstrip()
-    return text
+def detail_grid(details: Sequence[tuple[Text, Text]]) -> Grid:
+    """Details below each other; a text that is too long for its line goes on beside its label."""
+    grid = Grid.grid(padding=(0, 0))
+    grid.add_column(width=_LABEL)
+    grid.add_column(overflow="fold")
+    for label, text in details:
+        grid.add_row(label, text)
+    return grid
 
 
-def about_text(path: Path) -> Text:
-    """What a run is, behind its name: strategy, model, judge and prompts; empty for a file of trees."""
+def run_title(path: Path, paths: Sequence[Path]) -> Text:
+    """The name of a run below these paths, and what it is: strategy, model, judge and prompts, unless it is a file of trees."""
+    name = one_line(run_name(path, path_labels(paths)), _NAME)
+    title = Text.assemble(("spar  ", PALETTE["note"]), (name, PALETTE["head"]))
     run = read_run(path) if (path / MANIFEST).is_file() else None
     if run is None:
-        return Text()
+        return title
     judge = f"judge {run.judge}" if run.judge else ""
-    parts = [part for part in (_strategy(run), models_text(run), judge, run.prompts) if part]
-    return Text(f"  {one_line(', '.join(parts), _NAME)}", style=PALETTE["note"])
+    parts = [part for part in (strategy_text(run), models_text(run), judge, run.prompts) if part]
+    return title.append(f"  {one_line(', '.join(parts), _NAME)}", style=PALETTE["note"])
 
 
-def _name(line: RunLine, roots: Sequence[Path]) -> Text:
+def name_cell(line: RunLine, labels: Mapping[Path, str]) -> Text:
     """The name of a run, indented below the run that it is a stage of; `▸` has stages that are folded."""
     run = line.run
-    above = (run.parent, *roots) if line.level and run.parent else roots
+    above = {run.parent: "", **labels} if line.level and run.parent else labels
     fold = ("▾ " if line.is_open else "▸ ") if line.num_stages else "  "
     text = Text("  " * line.level)
     text.append(fold, style=PALETTE["guide"])
@@ -114,16 +108,6 @@ def _name(line: RunLine, roots: Sequence[Path]) -> Text:
     # The number says it: below its loop, the width of the column is for the stage.
     name = _ITERATION.sub(r"\1/", name) if line.level else name
     return text.append(one_line(name, _NAME))
-
-
-def _state(run: RunSummary, now: datetime | None) -> str:
-    resumed = _RESUMED if run.is_resumed else ""
-    if run.state == "running" and run.stage:
-        return run.stage
-    left = run.starts[-1].seconds_left(run.trees or 0, now) if run.starts and now else None
-    if run.state == "running" and left is not None:
-        return f"{seconds_text(left)} left"
-    return f"{run.state}{resumed}"
 
 
 def _details(run: RunSummary) -> Iterator[tuple[str, str, str]]:
@@ -144,7 +128,7 @@ def _details(run: RunSummary) -> Iterator[tuple[str, str, str]]:
 
 
 def _what(run: RunSummary) -> Iterator[str]:
-    if strategy := _strategy(run):
+    if strategy := strategy_text(run):
         yield strategy
     if run.prompts:
         yield f"{run.prompts} prompts"
@@ -157,11 +141,11 @@ def _what(run: RunSummary) -> Iterator[str]:
 def _outcome(run: RunSummary) -> Iterator[str]:
     if run.truth is not None and not run.metrics:
         after = metric_text(MetricValue(run.truth, run.error))
-        yield f"passes {_percent(run.before)} → {after}" if run.before is not None else after
+        yield f"passes {percent(run.before)} → {after}" if run.before is not None else after
     if run.unjudged:
         yield "no judge was called"
     elif run.solved is not None:
-        yield f"solved {_percent(run.solved)}"
+        yield f"solved {percent(run.solved)}"
     if run.tokens_each is not None and run.trees:
         calls = f" and {run.calls / run.trees:,.1f} calls" if run.calls else ""
         yield f"{run.tokens_each:,.0f} tokens{calls} a prompt"
@@ -180,37 +164,3 @@ def _reasons(run: RunSummary) -> Iterator[str]:
         yield f"to resume, run its command again with --out {run.directory}"
     if times := sum(bool(start.done) for start in run.starts):
         yield f"resumed {pluralize(times, 'time')}"
-
-
-def _strategy(run: RunSummary) -> str:
-    name = run.strategy or (run.kind if run.kind == "training" else "")
-    shows_budget = name and not run.single and run.budget and run.budget > 1
-    return f"{name} {run.budget}" if shows_budget else name
-
-
-def _trees(run: RunSummary) -> str:
-    """The number of trees, of those expected while they are not all there."""
-    if run.trees is None:
-        return ""
-    expected = run.expected or 0
-    return abbreviate(run.trees) + (f"/{abbreviate(expected)}" if run.trees < expected else "")
-
-
-def _passes(run: RunSummary) -> str:
-    """The share that passes, after `→` the one after the search or the training; by the judge without ground truth."""
-    if run.truth is None:
-        return "" if run.solved is None or run.unjudged else f"judge {_percent(run.solved)}"
-    if not _is_share(run):
-        return f"{run.truth:.2f}"
-    after = f"{100 * run.truth:.1f} %"
-    return after if run.before is None else f"{100 * run.before:.1f} → {after}"
-
-
-def _is_share(run: RunSummary) -> bool:
-    """Whether the first metric is a share."""
-    last = run.metrics[0].last if run.metrics else None
-    return last is None or last.is_share
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.1f} %"

@@ -14,7 +14,7 @@ from tui.compare.several import PromptCounts, PromptFilter, PromptLine
 from tui.index.rows import TreeRow
 from tui.tables.comparison import FEW_PROMPTS, other_content_text
 from tui.widgets.bars import basis_text
-from tui.widgets.table import Column, cut_middle
+from tui.widgets.table import Column, cut_apart
 
 FILTER_NAMES: Mapping[PromptFilter, str] = {
     "all": "all",
@@ -76,9 +76,8 @@ def standings_text(
     room = width - 4
     if standings:
         room -= _SHARE + 3 + (_CHANGE + _P if width >= _WIDE else _POINTS + _P)
-    for at, name in enumerate(names):
+    for at, cut in enumerate(cut_apart(names, max(room, 8))):
         line = Text(f"{'▸' if at == selected else ' '}{run_letter(at)}  ", PALETTE["head"])
-        cut = cut_middle(Text(name), max(room, 8))
         cut.pad_right(max(room - cut.cell_len, 0))
         line.append_text(cut)
         if standings:

@@ -11,9 +11,8 @@ from urllib.parse import quote
 from spar.errors import UsageError
 from spar.export.page.run_data import run_name
 from spar.export.page.tree_data import Json
-from spar.record.layout import absolute_path
+from spar.record.run_names import path_labels
 from spar.record.run_table import RunRow, run_table
-from spar.store import TREES
 from spar.view.node_detail import Annotations
 from spar.view.text import one_line
 from tui.index.run_list import RunWalk, WalkLimits
@@ -34,7 +33,7 @@ class Catalogue:
     def __init__(
         self, paths: Sequence[Path], annotations_for: Callable[[Path], Annotations]
     ) -> None:
-        self._labels, self._annotations_for = _labels(paths), annotations_for
+        self._labels, self._annotations_for = path_labels(paths), annotations_for
         self._found: dict[str, RunSummary] = {}
         self._open: OrderedDict[Path, LiveRun] = OrderedDict()
         self._lock = threading.Lock()
@@ -137,22 +136,3 @@ def _short_name(name: str, line: RunLine) -> str:
     if not line.level or run.parent is None:
         return name
     return run.directory.relative_to(run.parent).as_posix()
-
-
-def _labels(paths: Sequence[Path]) -> dict[Path, str]:
-    """Path to what the names of its runs begin with: where there are several, as many of its last parts as tell them apart."""
-    places = {_folder_parts(path): path for path in paths}
-    if len(places) == 1:
-        return dict.fromkeys(places.values(), "")
-    labels: dict[Path, str] = {}
-    for number in range(1, max(map(len, places)) + 1):
-        labels = {path: "/".join(parts[-number:]) for parts, path in places.items()}
-        if len(set(labels.values())) == len(places):
-            break
-    return labels
-
-
-def _folder_parts(path: Path) -> tuple[str, ...]:
-    """The parts of a path; those of its folder for a file of trees."""
-    place = absolute_path(path)
-    return (place.parent if path.is_file() and path.name == TREES else place).parts[1:]

@@ -124,10 +124,14 @@ class SearchBar(Horizontal):
         self.post_message(self.Changed(text, regex=regex))
         self.close()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer the switch to a regular expression only where the text may be one."""
+        if action == "toggle_regex" and not self._has_regex:
+            return False
+        return super().check_action(action, parameters)
+
     def action_toggle_regex(self) -> None:
         """Switch between text and regular expression."""
-        if not self._has_regex:
-            return
         self._regex = not self._regex
         self.query_one("#mode", Label).update(self._mode())
         self.post_message(self.Changed(self.query_one(Input).value, regex=self._regex))

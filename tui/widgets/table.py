@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -14,6 +14,8 @@ from tui.widgets.line_list import LineList
 Cells = Callable[[int], Mapping[str, Text]]
 """Returns a row's cells by column name; a missing one is empty."""
 GAP = " "
+LEVEL_MARKS = " ▾▸"
+"""What stands before a name in a list whose lines can be folded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +51,17 @@ class Table(LineList):
         self._columns = columns
         self._cells: Cells = _no_cells
         self._sorted: tuple[str, bool] | None = None
+        self._names: Sequence[str] = ()
+        self._distinct_parts: dict[int, dict[str, tuple[int, int]]] = {}
+        """By the width of the column."""
 
-    def set_rows(self, count: int, cells: Cells) -> None:
-        """Set the number of rows and the function that returns their cells."""
-        self._cells = cells
+    def set_rows(self, count: int, cells: Cells, *, names: Sequence[str] = ()) -> None:
+        """Set the number of rows and the function that returns their cells.
+
+        `names` are the texts that lose their middle: no two that differ look the same.
+        """
+        self._cells, self._names = cells, names
+        self._distinct_parts.clear()
         self.set_count(count)
 
     def set_columns(self, columns: Sequence[Column]) -> None:
@@ -70,7 +79,8 @@ class Table(LineList):
         cells, parts = self._cells(line), []
         for column, size in self.layout_columns(width):
             cell = cells.get(column.name, Text())
-            cell = cut_middle(cell, size) if column.cut_middle else cell
+            if column.cut_middle:
+                cell = self._cut(cell, size)
             parts.append(_fitted(cell, size, right=column.right))
         return Text(GAP).join(parts)
 
@@ -98,21 +108,75 @@ class Table(LineList):
         share = max((width - fixed) // num_free, 1) if num_free else 0
         return [(column, column.width or share) for column in shown]
 
+    def _cut(self, cell: Text, width: int) -> Text:
+        """A cell without its middle; what shows its level in a list stays."""
+        num_before = len(cell.plain) - len(cell.plain.lstrip(LEVEL_MARKS))
+        name, room = cell[num_before:], width - cell_len(cell.plain[:num_before])
+        if name.cell_len <= room:
+            return cell
+        if room not in self._distinct_parts:
+            names = [each.lstrip(LEVEL_MARKS) for each in self._names]
+            self._distinct_parts[room] = distinct_parts(names, room)
+        part = self._distinct_parts[room].get(name.plain)
+        return cell[:num_before].append_text(cut_middle(name, room, part))
+
     def _title(self, column: Column) -> str:
         if self._sorted and self._sorted[0] == column.name:
             return f"{column.title}{'↓' if self._sorted[1] else '↑'}"
         return column.title
 
 
-def cut_middle(text: Text, width: int) -> Text:
-    """The text in at most `width` cells, with an ellipsis in place of its middle if it is longer."""
+def cut_middle(text: Text, width: int, part: tuple[int, int] | None = None) -> Text:
+    """The text in at most `width` cells, with an ellipsis in place of its middle if it is longer.
+
+    Of a `part`, from one character to before another, as much stays as fits.
+    """
     if text.cell_len <= width or width < 3:
         return text
+    room = width - 1
+    num_head = room // 3
+    if part is not None:
+        before, after = cell_len(text.plain[: part[1]]), cell_len(text.plain[part[0] :])
+        if before <= room:
+            num_head = max(num_head, before)
+        elif after <= room:
+            num_head = min(num_head, room - after)
+        else:
+            middle = Text.assemble("…", text[part[0] :])
+            middle.truncate(width, overflow="ellipsis")
+            return middle
     head = text.copy()
-    head.truncate((width - 1) // 3)
-    room = width - 1 - head.cell_len
+    head.truncate(num_head)
+    room -= head.cell_len
     start = next(at for at in range(len(text) + 1) if cell_len(text.plain[at:]) <= room)
     return Text.assemble(head, "…", text[start:])
+
+
+def cut_apart(names: Sequence[str], width: int) -> list[Text]:
+    """Names in at most `width` cells, each without what it shares with the others if it is longer."""
+    parts = distinct_parts(names, width)
+    return [cut_middle(Text(name), width, parts.get(name)) for name in names]
+
+
+def distinct_parts(names: Iterable[str], width: int) -> dict[str, tuple[int, int]]:
+    """Of the names that look the same without their middle, the parts in which they differ (`cut_middle`)."""
+    alike: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        if cell_len(name) > width:
+            alike.setdefault(cut_middle(Text(name), width).plain, []).append(name)
+    parts: dict[str, tuple[int, int]] = {}
+    for group in alike.values():
+        if len(group) > 1:
+            start = _num_shared(group)
+            num_last = _num_shared([name[:start:-1] for name in group])
+            parts.update((name, (start, len(name) - num_last)) for name in group)
+    return parts
+
+
+def _num_shared(texts: Sequence[str]) -> int:
+    """How many characters the texts begin with in common."""
+    places = enumerate(zip(*texts, strict=False))
+    return next((at for at, each in places if len(set(each)) > 1), min(map(len, texts)))
 
 
 def _no_cells(row: int) -> Mapping[str, Text]:

@@ -13,8 +13,10 @@ from pathlib import Path
 from spar.errors import UsageError
 from spar.export.page.document import digest, head, style
 from spar.export.page.run_data import run_name
+from spar.record.evaluation import no_trees_to_compare
 from spar.record.grades import Grades
 from spar.record.outcomes import outcome_of
+from spar.record.run_names import path_labels
 from spar.record.standing import Standing, Standings, agreed_passes
 from spar.store import Progress, last_trees
 from spar.view.node_detail import ConstraintCheck
@@ -78,11 +80,14 @@ def compare_runs(
     Raises
     ------
     UsageError
-        A run cannot be read, there are too many, or they have no prompt in common.
+        A run cannot be read or has no trees, there are too many, or they have no prompt in common.
     """
     if len(paths) > MOST:
         raise UsageError(f"{len(paths)} runs are too many for one table; give at most {MOST}")
     runs = [_read(path, check, progress) for path in paths]
+    for path, run in zip(paths, runs, strict=True):
+        if not run:
+            raise no_trees_to_compare(path)
     shared = [key for key in runs[0] if all(key in run for run in runs)]
     if not shared:
         raise UsageError("the runs have no prompt in common; give runs on the same prompts")
@@ -95,7 +100,8 @@ def compare_runs(
     known = [prompt.passes for prompt in prompts if prompt.passes]
     run_standings = standings([[passes[at] for passes in known] for at in range(len(paths))])
     prompts.sort(key=lambda prompt: not _is_flip(prompt.passes))
-    names = tuple(map(run_name, paths))
+    labels = path_labels(paths, least=2)
+    names = tuple(labels.get(path) or run_name(path) for path in paths)
     return RunComparison(names, tuple(prompts), tuple(run_standings), len(runs[0]) - len(shared))
 
 
