@@ -210,6 +210,13 @@ class RunView:
         matches = (at for at in positions if self.numbers[at] in candidates)
         return next((at for at in matches if failed(self.row(at))), None)
 
+    def none_text(self, what: str, step: int) -> str:
+        """That there is none of something in a direction, or that it is not known yet."""
+        where = "below" if step > 0 else "above"
+        if self.index.progress().done:
+            return f"no {what} {where}"
+        return f"no {what} {where} so far: still reading the trees"
+
     def work(self) -> None:
         """Work until nothing is left or the view is closed."""
         checked = float("-inf")

@@ -17,8 +17,8 @@ from spar.record.training_data import EXPORT_FORMATS, Answer, ExportFormat, Pair
 from spar.train.data.export import export, export_conversations
 from spar.types import Message
 from tests.hostile import EVERYTHING, hostile_text
-from tests.tui.driving import browser, cursor, is_idle, line, screen_text, until
-from tests.tui.samples import DRAFT, REFINED, solved_tree, trees, write_run
+from tests.tui.driving import browser, cursor, is_idle, line, notified, screen_text, until
+from tests.tui.samples import DRAFT, REFINED, failed_tree, solved_tree, trees, write_run
 from tests.tui.test_keys import Press, Seen, copied, is_screen, press_all, scrolled, shows
 from tests.tui.test_snapshots import SIZES, Compare
 from tests.view.test_text import unseen
@@ -573,6 +573,42 @@ async def test_the_way_back(loop: Path) -> None:
         await until(pilot, on_tree(app))
         assert app.screen.view.path == loop / "iteration-2/judge"
         assert line(app) == 1
+
+
+async def test_failures_in_trees_that_the_example_did_not_need(
+    loop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest of the run is read once a tree of it is open, so that `n` finds the failures below it."""
+    monkeypatch.setattr("tui.training.view.SLICE_SECONDS", 0.0)
+    search = loop / "iteration-2/search/trees.jsonl"
+    searched = [*map(solved_tree, range(300)), failed_tree(300)]
+    search.write_text("".join(f"{tree.to_json()}\n" for tree in searched))
+    async with browser(loop.parent, size=(120, 40)) as (app, pilot):
+        await open_training(app, pilot)
+        await pilot.press("enter")
+        await until(pilot, on_tree(app))
+        assert isinstance(app.screen, TreeScreen)
+        view = app.screen.view
+        await until(pilot, lambda: view.progress.done)
+        assert "tree 1 of 301" in screen_text(app)
+        await pilot.press("n")
+        await until(pilot, lambda: shows("prompt-300")(app))
+
+
+async def test_no_failure_while_trees_are_being_read(
+    loop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not claimed that there is no failure before all trees are read."""
+    monkeypatch.setattr("tui.training.view.SLICE_SECONDS", 0.0)
+    monkeypatch.setattr("tui.run_view.RunView.work", lambda view: None)
+    search = loop / "iteration-2/search/trees.jsonl"
+    search.write_text("".join(f"{solved_tree(n).to_json()}\n" for n in range(300)))
+    async with browser(loop.parent, size=(120, 40)) as (app, pilot):
+        await open_training(app, pilot)
+        await pilot.press("enter")
+        await until(pilot, on_tree(app))
+        await pilot.press("n")
+        await until(pilot, lambda: notified(app, "no failure below so far: still reading"))
 
 
 def on_tree(app: Any) -> Callable[[], bool]:

@@ -187,7 +187,7 @@ class TreesScreen(ExportingScreen[None], MarkingScreen[None]):
             return
         position = self.view.failure(self.query_one(Table).cursor, step)
         if position is None:
-            self.browser.show_warning(f"no failure {'below' if step > 0 else 'above'}")
+            self.browser.show_warning(self.view.none_text("failure", step))
         else:
             self.query_one(Table).cursor = position
 
