@@ -235,7 +235,7 @@ class RunsScreen(BrowserScreen[None]):
         self._filter(event.text)
         self.query_one(SearchBar).close()
 
-    def on_search_bar_closed(self) -> None:
+    def on_input_bar_closed(self) -> None:
         """Focus the table."""
         self.query_one(Table).focus()
 

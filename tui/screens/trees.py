@@ -39,6 +39,7 @@ from tui.widgets.bars import SearchBar, StatusBar
 from tui.widgets.choices import Choice, Choices
 from tui.widgets.dashboard import Dashboard
 from tui.widgets.footer import KeyFooter
+from tui.widgets.input_bar import InputBar
 from tui.widgets.line_list import LineList
 from tui.widgets.note_bar import NoteBar
 from tui.widgets.table import Table
@@ -259,8 +260,7 @@ class TreesScreen(ExportingScreen[None], MarkingScreen[None]):
         else:
             bar.close()
 
-    @on(SearchBar.Closed)
-    @on(NoteBar.Closed)
+    @on(InputBar.Closed)
     def focus_table(self) -> None:
         """Focus the table."""
         self.query_one(Table).focus()
