@@ -531,7 +531,7 @@ TRAINING = (
     Press("p", shows("Prompt that produced it"), first=["3"]),
     Press("y", copied(f"Mended: {REFINED}")),
     Press("Y", copied(DRAFT), first=["2"]),
-    Press("v", shows("├●─┤")),
+    Press("v", shows("health of the loop")),
     Press("tab", lambda app: not app.screen.query_one(Table).has_focus),
     Press("J", scrolled(1, 1), first=["tab"]),
     Press("K", scrolled(0, 0)),
@@ -640,16 +640,28 @@ async def test_a_way_that_leads_nowhere(loop: Path) -> None:
 
 
 async def test_charts(loop: Path) -> None:
-    """All metrics as lines, each alone as bars, none; the losses of the round stay."""
+    """All metrics as lines, the dashboard, each metric alone as bars, none, and from the start; the losses stay."""
     async with browser(loop.parent) as (app, pilot):
         await open_training(app, pilot)
         assert "greedy pass 50.0 → 64.0 ± 2.0 %" in screen_text(app)
         assert "dpo loss █▅▁ 0.900 → 0.700" in screen_text(app)
+        assert "health of the loop" not in screen_text(app)
+        await pilot.press("v")
+        await until(pilot, lambda: "health of the loop" in screen_text(app))
+        assert "─ stages ─" in screen_text(app) and "pair " in screen_text(app)
         await pilot.press("v")
         await until(pilot, lambda: "├●─┤" in screen_text(app))
+        assert "health of the loop" not in screen_text(app)
         assert "   2  64.0 ± 2.0 %" in screen_text(app)
         await pilot.press("v")
         await until(pilot, lambda: "64.0" not in screen_text(app))
+        assert "dpo loss" in screen_text(app)
+        await pilot.press("v")
+        await until(pilot, lambda: "greedy pass 50.0 → 64.0 ± 2.0 %" in screen_text(app))
+        assert "health of the loop" not in screen_text(app)
+        await pilot.press("v")
+        await pilot.resize_terminal(200, 50)
+        await until(pilot, lambda: "health of the loop" in screen_text(app))
         assert "dpo loss" in screen_text(app)
 
 
@@ -726,7 +738,13 @@ def press(*keys: str) -> Callable[[Any], Any]:
     return pressing
 
 
-SCREENS = {"pairs": [], "judgement": ["4"], "refinement": ["3", "v"], "whole": ["d"]}
+SCREENS = {
+    "pairs": [],
+    "judgement": ["4"],
+    "refinement": ["3", "v"],
+    "whole": ["d"],
+    "chart": ["v", "v"],
+}
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")

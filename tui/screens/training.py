@@ -45,7 +45,7 @@ from tui.training.status import ExampleSource, read_status
 from tui.training.view import TrainingView
 from tui.widgets.bars import StatusBar
 from tui.widgets.choices import Choice, Choices
-from tui.widgets.dashboard import Dashboard
+from tui.widgets.dashboard import LOW, Dashboard
 from tui.widgets.footer import KeyFooter
 from tui.widgets.line_list import LineList
 from tui.widgets.node_pane import SOURCE_PROMPT, NodeOptions, NodePane, as_text, select_sections
@@ -83,11 +83,13 @@ class TrainingScreen(BrowserScreen[None]):
     ]
     CSS = """
     TrainingScreen Dashboard.-in-a-row { grid-size: 3; grid-columns: 4fr 5fr 6fr; }
+    TrainingScreen Dashboard.-narrow #pane-0 { column-span: 2; }
+    TrainingScreen Dashboard.-narrow #pane-1 { display: none; }
     #pane-2 { column-span: 2; }
     .-in-a-row > #pane-2 { column-span: 1; }
     #scores, #loss-curves { height: auto; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
     TrainingScreen #examples { height: 1fr; layout: vertical; }
-    TrainingScreen #examples Table { height: 2fr; }
+    TrainingScreen #examples Table { height: 2fr; min-height: 5; }
     TrainingScreen #examples NodePane { height: 3fr; }
     TrainingScreen.-wide #examples { layout: horizontal; }
     TrainingScreen.-wide #examples Table { width: 2fr; height: 1fr; }
@@ -98,7 +100,10 @@ class TrainingScreen(BrowserScreen[None]):
         super().__init__()
         self.inputs, self.view = inputs, TrainingView(run, inputs)
         self.chart = 0
-        """0: the dashboard; i: the i-th metric by iteration; number of metrics + 1: neither."""
+        """0: the dashboard; i: the i-th metric by iteration; number of metrics + 1: neither.
+
+        Where the dashboard is folded at first, it is unfolded before the first metric.
+        """
         self._options = NodeOptions()
         self._example: TrainingExample | None = None
         """The example whose sections are shown."""
@@ -135,7 +140,9 @@ class TrainingScreen(BrowserScreen[None]):
 
     def on_resize(self) -> None:
         """Fit the dashboard and the chart to the screen."""
-        self.query_one(Dashboard).fit(self.app.size)
+        dashboard = self.query_one(Dashboard)
+        dashboard.restore()
+        dashboard.fit(self.app.size)
         self._show_chart()
 
     def tick(self) -> None:
@@ -178,8 +185,14 @@ class TrainingScreen(BrowserScreen[None]):
         self._set_options(replace(self._options, source_prompt=not self._options.source_prompt))
 
     def action_chart(self) -> None:
-        """Show the next chart: the dashboard, each metric by iteration, none."""
+        """Show the next chart: the dashboard, unfolded where it is not yet, each metric by iteration, none."""
+        dashboard = self.query_one(Dashboard)
+        if self.chart == 0 and dashboard.is_folded:
+            dashboard.toggle()
+            self._show_chart()
+            return
         self.chart = (self.chart + 1) % (len(self.view.status.scores.metrics) + 2)
+        dashboard.restore()
         self._show_chart()
 
     def action_other_pane(self) -> None:
@@ -255,9 +268,7 @@ class TrainingScreen(BrowserScreen[None]):
         self.query_one(Choices).set_content(choices, view.kind or "all")
         name = run_name(view.path, self.inputs.paths)
         self.query_one("#name", Static).update(title_text(name, view.status, view.round_index))
-        loss_curves = Text("\n").join(map(loss_curve_text, view.loss_curves))
-        self.query_one("#loss-curves", Static).update(loss_curves)
-        self.query_one("#loss-curves").display = bool(loss_curves)
+        self._show_loss_curves()
         self._show_example()
 
     def _cells(self, line: int) -> Mapping[str, Text]:
@@ -275,6 +286,14 @@ class TrainingScreen(BrowserScreen[None]):
             lines = metric_lines(scores, scores.metrics[self.chart - 1], width)
         self.query_one("#scores", Static).update(Text("\n").join(lines))
         self.query_one("#scores").display = bool(lines)
+        self._show_loss_curves()
+
+    def _show_loss_curves(self) -> None:
+        """Show the losses; the unfolded dashboard leaves no room for them on a low screen."""
+        static, dashboard = self.query_one("#loss-curves", Static), self.query_one(Dashboard)
+        static.update(Text("\n").join(map(loss_curve_text, self.view.loss_curves)))
+        has_room = self.chart or dashboard.is_folded or self.app.size.height >= LOW
+        static.display = bool(self.view.loss_curves and has_room)
 
     def _show_example(self) -> None:
         self._update_status()
