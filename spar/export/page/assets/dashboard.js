@@ -54,7 +54,7 @@ function resultCard(totals, change) {
       "p",
       { class: "gain" },
       el("b", { class: gain > 0 ? "pass" : gain < 0 ? "fail" : "" }, `${gain < 0 ? "−" : "+"}${(100 * Math.abs(gain)).toFixed(1)} points`),
-      ` ± ${(100 * gainError).toFixed(1)}, first draft → answer, ${plural(shown.n, "prompt")}`,
+      `${errorText(gainError)}, first draft → answer, ${plural(shown.n, "prompt")}`,
     ),
     el(
       "div",
@@ -71,7 +71,12 @@ function resultCard(totals, change) {
 }
 
 function share([value, error]) {
-  return el("span", {}, (100 * value).toFixed(1), el("small", {}, " %"), el("small", { class: "error" }, ` ± ${(100 * error).toFixed(1)}`));
+  return el("span", {}, (100 * value).toFixed(1), el("small", {}, " %"), el("small", { class: "error" }, errorText(error)));
+}
+
+/** A standard error in points; with one prompt there is none. */
+function errorText(error) {
+  return error === null ? "" : ` ± ${(100 * error).toFixed(1)}`;
 }
 
 /** Give an element a share of its row. */
