@@ -190,8 +190,8 @@ class RunView:
 
     def _match_in_note(self, number: int, texts: Sequence[str]) -> Match | None:
         note, words = self.mark(self.index.row(number)).note, max(texts, key=len)
-        start = note.lower().find(words)
-        return None if start < 0 else Match(NOTED, note, start, start + len(words))
+        span = query(words, False).find(note)
+        return Match(NOTED, note, *span) if span else None
 
     def story(self, number: int) -> str:
         """What the search of a tree did, in one line; empty if the tree cannot be read. Any thread may call it."""
