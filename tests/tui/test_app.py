@@ -229,6 +229,7 @@ async def test_a_line_that_holds_no_tree(tmp_path: Path) -> None:
         assert "This line is not a tree" in screen_text(app)
         assert "[red]{nonsense" in screen_text(app)
         await pilot.press("y", "x", "d", "h", "a", "o")
+        assert notified(app, "there is no tree to export") and notified(app, "there is no diff")
         assert app.clipboard == "[red]{nonsense"
         await pilot.press("left_square_bracket")
         await until(pilot, lambda: "prompt-0" in screen_text(app))

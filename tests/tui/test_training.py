@@ -616,6 +616,18 @@ def on_tree(app: Any) -> Callable[[], bool]:
     return lambda: isinstance(app.screen, TreeScreen) and bool(app.screen._sections)
 
 
+async def test_keys_without_anything_to_show(loop: Path) -> None:
+    """They say so: a pair's prompt is shown already, and a judgement has no diff."""
+    async with browser(loop.parent) as (app, pilot):
+        await open_training(app, pilot)
+        await pilot.press("p")
+        await until(pilot, lambda: notified(app, "no more of the prompt to show"))
+        await pilot.press("p", "4")
+        await until(pilot, lambda: settled(app) and shows("Judged: #")(app))
+        await pilot.press("d")
+        await until(pilot, lambda: notified(app, "this example has no diff"))
+
+
 async def test_a_way_that_leads_nowhere(loop: Path) -> None:
     """A missing run or tree is reported; a refinement is then shown without its diff."""
     (loop / "iteration-2/search").rename(loop / "elsewhere")

@@ -48,7 +48,14 @@ from tui.widgets.choices import Choice, Choices
 from tui.widgets.dashboard import LOW, Dashboard
 from tui.widgets.footer import KeyFooter
 from tui.widgets.line_list import LineList
-from tui.widgets.node_pane import SOURCE_PROMPT, NodeOptions, NodePane, as_text, select_sections
+from tui.widgets.node_pane import (
+    CHANGE,
+    SOURCE_PROMPT,
+    NodeOptions,
+    NodePane,
+    as_text,
+    select_sections,
+)
 from tui.widgets.table import Table
 
 TICK_SECONDS = 1.0
@@ -178,10 +185,14 @@ class TrainingScreen(BrowserScreen[None]):
 
     def action_diff(self) -> None:
         """Toggle between the diff and the whole responses."""
+        if not any(section.title.startswith(CHANGE) for section in self._sections):
+            self.browser.show_warning("this example has no diff")
         self._set_options(replace(self._options, diff=not self._options.diff))
 
     def action_source_prompt(self) -> None:
         """Show or hide the conversation before the target."""
+        if not self._has_turns:
+            self.browser.show_warning("there is no more of the prompt to show")
         self._set_options(replace(self._options, source_prompt=not self._options.source_prompt))
 
     def action_chart(self) -> None:
@@ -208,6 +219,8 @@ class TrainingScreen(BrowserScreen[None]):
         """Copy the whole target."""
         if example := self.view.example(self._line):
             copy(self.app, example.target, "target")
+        else:
+            self.browser.show_warning("there is no example to copy from")
 
     def action_copy_rejected(self) -> None:
         """Copy the whole rejected response."""
@@ -317,11 +330,15 @@ class TrainingScreen(BrowserScreen[None]):
             )
         self._set_options(self._options)
 
+    @property
+    def _has_turns(self) -> bool:
+        return any(section.title == SOURCE_PROMPT for section in self._sections)
+
     def _set_options(self, options: NodeOptions) -> None:
         self._options = options
-        has_turns = any(section.title == SOURCE_PROMPT for section in self._sections)
         shown = select_sections(
-            self._sections, replace(options, source_prompt=options.source_prompt and has_turns)
+            self._sections,
+            replace(options, source_prompt=options.source_prompt and self._has_turns),
         )
         self.query_one(NodePane).set_content(as_text(shown))
 

@@ -125,6 +125,8 @@ class TreeScreen(ExportingScreen[int], TreeSearchScreen[int]):
 
     def action_diff(self) -> None:
         """Swap the diff and the whole response."""
+        if not self._node.has_change:
+            self.browser.show_warning("there is no diff here")
         self._node.fold(self._node.folds.with_diff_swapped())
 
     def action_fold(self, key: int) -> None:
@@ -200,6 +202,8 @@ class TreeScreen(ExportingScreen[int], TreeSearchScreen[int]):
         """Select a format, then write the file."""
         if self.record:
             self.app.push_screen(ExportScreen(), self._export)
+        else:
+            self.browser.show_warning("there is no tree to export here")
 
     def action_back(self) -> None:
         """End the search, then the zoom; without one, go back to the table."""
