@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -307,6 +308,21 @@ async def test_the_first_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         await pilot.press("enter")
         await until(pilot, lambda: "1 run" in screen_text(app))
         await open_trees(app, pilot)
+
+
+async def test_a_demo_that_is_running(tmp_path: Path) -> None:
+    """The label of the button has room for what it says."""
+    ended = asyncio.Event()
+
+    async def demo(directory: Path) -> None:
+        await ended.wait()
+
+    async with browser(tmp_path, demo=demo) as (app, pilot):
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen.query_one(Button).disabled)
+        await until(pilot, lambda: str(app.screen.query_one(Button).label) in screen_text(app))
+        ended.set()
+        await until(pilot, lambda: "Run the demo" in screen_text(app))
 
 
 async def test_a_demo_that_fails(tmp_path: Path) -> None:

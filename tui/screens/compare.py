@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
 from spar.view.palette import PALETTE
-from tui.compare.comparison import Comparison, OutcomeCounts, PairFilter
+from tui.compare.comparison import Comparison, PairFilter
 from tui.index.run_index import TreeIndex
 from tui.screens.comparing import ComparingScreen
 from tui.screens.jump import show_tree
@@ -68,9 +68,8 @@ class CompareScreen(ComparingScreen[Comparison, PairFilter]):
         """Both names, and the difference of the two."""
         text = Text("A  ", style=PALETTE["head"]).append(self.name_of(self.paths[0]))
         text.append("\nB  ", style=PALETTE["head"]).append(self.name_of(self.paths[1]))
-        counts = self.comparison.outcome_counts if self.comparison else OutcomeCounts()
         change = self.standings[1].change if self.standings else None
-        return text.append("\n").append_text(change_text(change, counts))
+        return text.append("\n").append_text(change_text(change))
 
     def status_text(self, comparison: Comparison) -> Text:
         """How many prompts each side passes."""
