@@ -60,8 +60,9 @@ def lm_eval_passes(prompt: Prompt, response: str) -> bool:
 def _passed(prompts: Sequence[Prompt]) -> str:
     hits = sum(bool(passes(SENTENCE, prompt)) for prompt in prompts)
     share = hits / len(prompts)
-    error = 100 * share_stderr(share, len(prompts))
-    return f"{hits} of {len(prompts)} ({100 * share:.1f} % ± {error:.1f})"
+    stderr = share_stderr(share, len(prompts))
+    error = "" if stderr is None else f" ± {100 * stderr:.1f}"
+    return f"{hits} of {len(prompts)} ({100 * share:.1f} %{error})"
 
 
 if __name__ == "__main__":

@@ -131,7 +131,9 @@ def _share(hits: int, n: int) -> str:
     if not n:
         return "-"
     share = hits / n
-    return f"{hits} of {n} ({100 * share:.0f} % ± {100 * share_stderr(share, n):.0f})"
+    stderr = share_stderr(share, n)
+    error = "" if stderr is None else f" ± {100 * stderr:.0f}"
+    return f"{hits} of {n} ({100 * share:.0f} %{error})"
 
 
 if __name__ == "__main__":

@@ -190,8 +190,8 @@ class RunView:
 
     def _match_in_note(self, number: int, texts: Sequence[str]) -> Match | None:
         note, words = self.mark(self.index.row(number)).note, max(texts, key=len)
-        start = note.lower().find(words)
-        return None if start < 0 else Match(NOTED, note, start, start + len(words))
+        span = query(words, False).find(note)
+        return Match(NOTED, note, *span) if span else None
 
     def story(self, number: int) -> str:
         """What the search of a tree did, in one line; empty if the tree cannot be read. Any thread may call it."""
@@ -209,6 +209,13 @@ class RunView:
         positions = range(position + step, len(self.numbers) if step > 0 else -1, step)
         matches = (at for at in positions if self.numbers[at] in candidates)
         return next((at for at in matches if failed(self.row(at))), None)
+
+    def none_text(self, what: str, step: int) -> str:
+        """That there is none of something in a direction, or that it is not known yet."""
+        where = "below" if step > 0 else "above"
+        if self.index.progress().done:
+            return f"no {what} {where}"
+        return f"no {what} {where} so far: still reading the trees"
 
     def work(self) -> None:
         """Work until nothing is left or the view is closed."""

@@ -44,7 +44,8 @@ class Share:
             return "none measured"
         share = self.hits / self.n
         error = share_stderr(share, self.n)
-        return f"{100 * share:.1f} % ± {100 * error:.1f} (n={self.n})"
+        shown = "" if error is None else f" ± {100 * error:.1f}"
+        return f"{100 * share:.1f} %{shown} (n={self.n})"
 
 
 async def measure(

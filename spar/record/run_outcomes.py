@@ -33,7 +33,7 @@ class Share:
 
     @property
     def stderr(self) -> float | None:
-        """Standard error; None without outcomes."""
+        """Standard error; None with fewer than two outcomes."""
         return share_stderr(self.hits / self.n, self.n) if self.n else None
 
     def plus(self, hit: bool | None, times: int = 1) -> Share:
@@ -53,12 +53,14 @@ class BeforeAfter:
     broken: int = 0
 
     @property
-    def gain(self) -> tuple[float, float] | None:
-        """After minus before, and its standard error over the prompts; None without prompts."""
+    def gain(self) -> tuple[float, float | None] | None:
+        """After minus before, and its standard error over the prompts, None with one prompt; None without prompts."""
         if not (n := self.after.n):
             return None
         gain = (self.fixed - self.broken) / n
-        return gain, math.sqrt(((self.fixed + self.broken) / n - gain**2) / n)
+        if n == 1:
+            return gain, None
+        return gain, math.sqrt(((self.fixed + self.broken) / n - gain**2) / (n - 1))
 
     def add(self, before: bool | None, after: bool | None, times: int = 1) -> None:
         """Count a prompt, or take it back where `times` is -1, unless one of the two is not known."""
@@ -225,6 +227,9 @@ def _add_to(counter: Counter[Any], key: str, times: int) -> None:
         del counter[key]
 
 
-def share_stderr(share: float, n: int) -> float:
-    """Standard error of a share of `n` independent yes-or-no outcomes, in the share's unit."""
-    return math.sqrt(share * (1 - share) / n)
+def share_stderr(share: float, n: int) -> float | None:
+    """Standard error of a share of `n` independent yes-or-no outcomes, in the share's unit; None with fewer than two.
+
+    It is that of the metrics of evaluations (`spar.eval.statistics`).
+    """
+    return math.sqrt(share * (1 - share) / (n - 1)) if n > 1 else None

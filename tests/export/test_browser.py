@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from spar.record.outcomes import outcome_of
 from spar.record.run_outcomes import RunOutcomes
 from spar.view.node_detail import Annotations
 from tests.browsers import Visit, headless
-from tests.export.pages import story_run, write_pages
+from tests.export.pages import searched, story_run, write_pages
 from tests.hostile import hostile_tree
 from tests.train.trees import make_tree, write_run
 
@@ -111,6 +112,24 @@ def test_the_five_questions(
         page.locator(selector).first.click()
     for part in answer:  # waits: a busy machine draws a moment later
         expect(page.locator(where)).to_contain_text(part, use_inner_text=True)
+
+
+def test_a_run_without_a_search_or_a_judge(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """It has no gain, and the settings of what was not called are left out; a search has both."""
+    fixed = searched("fixed", ("one, two done", 1), ("one two done", 5))
+    draft = fixed.nodes[0].model_copy(update={"judgement": None})
+    greedy = fixed.model_copy(update={"nodes": (draft,), "selected": 0, "stop": "exhausted"})
+    texts = []
+    for name, tree in (("greedy", greedy), ("bfs", fixed)):
+        run = write_run(tmp_path / name, tree)
+        manifest = json.loads((run / "run.json").read_text())
+        manifest["config"] |= {"strategy": name, "budget": 15, "judge": "votes", "votes": 5}
+        (run / "run.json").write_text(json.dumps(manifest))
+        page = visit().open(write_pages(run, tmp_path / f"{name}.html")[0].as_uri())
+        texts.append(page.locator(".dashboard").inner_text())
+    for part in ("budget 15", "judge votes", "→", "points", "first draft"):
+        assert (part in texts[0], part in texts[1]) == (False, True), part
+    assert "greedy" in texts[0] and "votes" not in texts[0] and "0.0 %" in texts[0]
 
 
 def test_filters_show_their_trees_alone(visit: Callable[..., Visit], story: str) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 
+from spar.eval.statistics import metrics
+from spar.record.evaluation import Example, Scored
 from spar.record.outcomes import ConstraintCheck, outcome_of, story
 from spar.record.run_outcomes import RunOutcomes
 from spar.types import Fault, Finding, Node, SearchTree, Usage
@@ -115,11 +117,29 @@ def test_totals_of_a_run() -> None:
     shown = totals.shown
     assert (shown.before.hits, shown.after.hits, shown.after.n) == (1, 2, 3)
     assert shown.gain is not None
-    assert shown.gain == pytest.approx((1 / 3, (2 / 9 / 3) ** 0.5))
+    assert shown.gain == pytest.approx((1 / 3, (2 / 9 / 2) ** 0.5))
     assert dict(totals.changes) == {"fixed": 1, "passed": 1, "failed": 1}
     assert (totals.judge_wrong, totals.too_lenient, totals.compared, totals.solved) == (1, 1, 3, 3)
     name, worst = totals.failing_types()[0]
     assert (name, worst.n, worst.before, worst.after) == ("b:commas", 3, 2, 1)
+
+
+def test_one_number_has_one_standard_error() -> None:
+    """The share of a run that an evaluation scored has the error that the evaluation gives for it."""
+    totals = run_of(*((make_tree((None, 5)), ("r0",) if n else ()) for n in range(8)))
+    rows = [
+        Example(id=str(n), response="", passed=n > 0, scores={"pass": (float(n > 0), 1.0)})
+        for n in range(8)
+    ]
+    (metric,) = metrics(Scored(examples=tuple(rows))).values()
+    assert totals.shown.after.value == metric.value == 0.875
+    assert totals.shown.after.stderr == pytest.approx(metric.stderr)
+
+
+def test_a_single_prompt_has_no_standard_error() -> None:
+    """With one prompt nothing is known of the spread, as in an evaluation."""
+    shown = run_of((make_tree((None, 2), (0, 5)), ("r1",))).shown
+    assert (shown.after.stderr, shown.gain) == (None, (1.0, None))
 
 
 def test_score_by_depth_carries_a_finished_tree_on() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -230,6 +231,7 @@ async def test_a_line_that_holds_no_tree(tmp_path: Path) -> None:
         assert "This line is not a tree" in screen_text(app)
         assert "[red]{nonsense" in screen_text(app)
         await pilot.press("y", "x", "d", "h", "a", "o")
+        assert notified(app, "there is no tree to export") and notified(app, "there is no diff")
         assert app.clipboard == "[red]{nonsense"
         await pilot.press("left_square_bracket")
         await until(pilot, lambda: "prompt-0" in screen_text(app))
@@ -353,6 +355,21 @@ async def test_the_first_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         await pilot.press("enter")
         await until(pilot, lambda: "1 run" in screen_text(app))
         await open_trees(app, pilot)
+
+
+async def test_a_demo_that_is_running(tmp_path: Path) -> None:
+    """The label of the button has room for what it says."""
+    ended = asyncio.Event()
+
+    async def demo(directory: Path) -> None:
+        await ended.wait()
+
+    async with browser(tmp_path, demo=demo) as (app, pilot):
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen.query_one(Button).disabled)
+        await until(pilot, lambda: str(app.screen.query_one(Button).label) in screen_text(app))
+        ended.set()
+        await until(pilot, lambda: "Run the demo" in screen_text(app))
 
 
 async def test_a_demo_that_fails(tmp_path: Path) -> None:

@@ -118,7 +118,9 @@ def test_prompts_that_share_ids_alone_are_left_out(tmp_path: Path) -> None:
         pass
     several.update()
     text = prompt_counts_text(several.prompt_counts).plain
-    assert "1 prompt in all runs" in text and "; not in all 1; same id, other content 1" in text
+    assert (
+        "! only 1 prompt in all runs" in text and "; not in all 1; same id, other content 1" in text
+    )
 
 
 @pytest.mark.parametrize(
@@ -266,15 +268,19 @@ def test_the_change_is_that_of_spar_eval_compare() -> None:
     assert 0 < change.low < 0.4 < change.high
 
 
-def test_few_shared_prompts_are_warned_about() -> None:
-    """Once both runs are read; many are not, and without a test there is no difference."""
-    change = PairedChange(0.4, 0.1, 0.7, 9, 1, 0.0215)
-    few, many = OutcomeCounts(shared=1, done=True), OutcomeCounts(shared=200, done=True)
+def test_the_difference_on_a_line() -> None:
+    """With its interval and McNemar's p; without a test there is none."""
     said = "B - A  +40.0 points (95 % interval +10.0 to +70.0), McNemar p = 0.021"
-    assert change_text(change, few).plain == f"{said}  ! only 1 prompt in both"
-    assert change_text(change, many).plain == said
-    assert change_text(None, few).plain == "! only 1 prompt in both"
-    assert change_text(None, OutcomeCounts(shared=1)).plain == ""
+    assert change_text(PairedChange(0.4, 0.1, 0.7, 9, 1, 0.0215)).plain == said
+    assert change_text(None).plain == ""
+
+
+def test_few_shared_prompts_are_warned_about() -> None:
+    """At the start of a line, whose end may be cut, once both runs are read; many are not."""
+    few, many = OutcomeCounts(shared=1, done=True), OutcomeCounts(shared=200, done=True)
+    assert counts_text(few).plain.startswith("! only 1 prompt in both  1 prompts in both runs")
+    for counts in (many, OutcomeCounts(shared=1)):
+        assert "! only" not in counts_text(counts).plain
 
 
 def test_pair_sections() -> None:

@@ -19,7 +19,9 @@ from tui.run_view import RunView
 from tui.screens.trees import TreesScreen
 from tui.web.live_run import LiveRun
 from tui.widgets.bars import SearchBar
+from tui.widgets.line_list import LineList
 from tui.widgets.note_bar import NoteBar
+from tui.widgets.table import Table
 
 
 @pytest.mark.parametrize(
@@ -81,6 +83,47 @@ async def test_star_note_and_find(tmp_path: Path) -> None:
         await pilot.press("w", *"x", "escape")
     found = MarkBook(run).of("prompt-1")
     assert (found.star, found.note) == (False, "odder")
+
+
+@pytest.mark.screen
+async def test_a_note_that_is_left_without_enter(tmp_path: Path) -> None:
+    """Tab stays in the line; a click elsewhere stores the note; the terminal may go to the background meanwhile."""
+    run = write_run(tmp_path / "run", trees(4))
+    async with browser(run) as (app, pilot):
+        await pilot.press("w", *"odd", "tab", "shift+tab", *"er")
+        app.post_message(events.AppBlur())
+        await until(pilot, lambda: app.focused is None)
+        app.post_message(events.AppFocus())
+        await until(pilot, lambda: isinstance(app.focused, Input))
+        bar = app.screen.query_one(NoteBar)
+        assert bar.is_open
+        await pilot.click(Table)
+        await until(pilot, lambda: MarkBook(run).of("prompt-0").note == "odder")
+        assert not bar.is_open and app.screen.query_one(Table).has_focus
+        await open_tree(app, pilot)
+        await pilot.press("w", "tab", *"!", "enter")
+        await until(pilot, lambda: "note    odder!" in screen_text(app))
+
+
+@pytest.mark.screen
+async def test_a_search_that_is_left_without_enter(tmp_path: Path) -> None:
+    """Tab stays in the line; a click elsewhere closes it, and what was found stays."""
+    runs = tmp_path / "runs"
+    write_run(runs / "run", trees(4))
+    async with browser(runs) as (app, pilot):
+        await pilot.press("slash", *"ru", "tab", "n")
+        await until(pilot, lambda: "1 shown with run" in screen_text(app))
+        await pilot.press("enter")
+        await open_trees(app, pilot)
+        for _ in ("the trees", "a tree"):
+            bar = app.screen.query_one(SearchBar)
+            await pilot.press("slash", *"sentence", "tab", "space", "2")
+            assert bar.is_open and bar.query_one(Input).value == "sentence 2"
+            await pilot.click(app.screen.query(LineList).first(), offset=(5, 3))
+            await until(pilot, lambda bar=bar: not bar.is_open)  # type: ignore[misc]
+            assert "sentence 2" in screen_text(app)
+            await pilot.press("home")
+            await open_tree(app, pilot)
 
 
 @pytest.mark.screen

@@ -192,6 +192,31 @@ def test_nothing_is_ruled_out_wrongly(
     assert checked(path, text) == expected
 
 
+@pytest.mark.parametrize("prefix", ["İstanbul, İzmir and İİİİ then ", "İ" * 10, "İ", "", "ß ẞ İ Σ"])
+def test_a_match_is_where_it_stands(prefix: str) -> None:
+    """Positions are those of the text, also after letters whose lower case is longer than they are."""
+    text = f"{prefix} a Needle, a needle"
+    first, second = [(m.start(), m.end()) for m in re.finditer("[Nn]eedle", text)]
+    wanted = query("needle", False)
+    assert wanted.find(text) == first
+    assert list(wanted.find_all(text)) == [first, second]
+    assert not query("needles", False).find(text)
+
+
+def test_a_match_within_a_letter_that_is_longer_in_lower_case() -> None:
+    """The whole letter is highlighted."""
+    text = "an İ, i"
+    assert list(query("i", False).find_all(text)) == [(3, 4), (6, 7)]
+    assert query("i\u0307, ", False).find(text) == (3, 6)
+    assert query("İ", False).find(text) == (3, 4)
+
+
+def test_no_other_letter_is_longer_in_lower_case() -> None:
+    """The assumption about Unicode that makes positions quick to find."""
+    longer = [chr(code) for code in range(sys.maxunicode + 1) if len(chr(code).lower()) != 1]
+    assert longer == ["İ"]
+
+
 def test_only_two_letters_become_plain_when_small() -> None:
     """The search's assumption about Unicode: no other character has a plain lower case form."""
     relied_on = {

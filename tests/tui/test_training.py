@@ -17,8 +17,8 @@ from spar.record.training_data import EXPORT_FORMATS, Answer, ExportFormat, Pair
 from spar.train.data.export import export, export_conversations
 from spar.types import Message
 from tests.hostile import EVERYTHING, hostile_text
-from tests.tui.driving import browser, cursor, is_idle, line, screen_text, until
-from tests.tui.samples import DRAFT, REFINED, solved_tree, trees, write_run
+from tests.tui.driving import browser, cursor, is_idle, line, notified, screen_text, until
+from tests.tui.samples import DRAFT, REFINED, failed_tree, solved_tree, trees, write_run
 from tests.tui.test_keys import Press, Seen, copied, is_screen, press_all, scrolled, shows
 from tests.tui.test_snapshots import SIZES, Compare
 from tests.view.test_text import unseen
@@ -531,7 +531,7 @@ TRAINING = (
     Press("p", shows("Prompt that produced it"), first=["3"]),
     Press("y", copied(f"Mended: {REFINED}")),
     Press("Y", copied(DRAFT), first=["2"]),
-    Press("v", shows("├●─┤")),
+    Press("v", shows("health of the loop")),
     Press("tab", lambda app: not app.screen.query_one(Table).has_focus),
     Press("J", scrolled(1, 1), first=["tab"]),
     Press("K", scrolled(0, 0)),
@@ -575,9 +575,57 @@ async def test_the_way_back(loop: Path) -> None:
         assert line(app) == 1
 
 
+async def test_failures_in_trees_that_the_example_did_not_need(
+    loop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest of the run is read once a tree of it is open, so that `n` finds the failures below it."""
+    monkeypatch.setattr("tui.training.view.SLICE_SECONDS", 0.0)
+    search = loop / "iteration-2/search/trees.jsonl"
+    searched = [*map(solved_tree, range(300)), failed_tree(300)]
+    search.write_text("".join(f"{tree.to_json()}\n" for tree in searched))
+    async with browser(loop.parent, size=(120, 40)) as (app, pilot):
+        await open_training(app, pilot)
+        await pilot.press("enter")
+        await until(pilot, on_tree(app))
+        assert isinstance(app.screen, TreeScreen)
+        view = app.screen.view
+        await until(pilot, lambda: view.progress.done)
+        assert "tree 1 of 301" in screen_text(app)
+        await pilot.press("n")
+        await until(pilot, lambda: shows("prompt-300")(app))
+
+
+async def test_no_failure_while_trees_are_being_read(
+    loop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not claimed that there is no failure before all trees are read."""
+    monkeypatch.setattr("tui.training.view.SLICE_SECONDS", 0.0)
+    monkeypatch.setattr("tui.run_view.RunView.work", lambda view: None)
+    search = loop / "iteration-2/search/trees.jsonl"
+    search.write_text("".join(f"{solved_tree(n).to_json()}\n" for n in range(300)))
+    async with browser(loop.parent, size=(120, 40)) as (app, pilot):
+        await open_training(app, pilot)
+        await pilot.press("enter")
+        await until(pilot, on_tree(app))
+        await pilot.press("n")
+        await until(pilot, lambda: notified(app, "no failure below so far: still reading"))
+
+
 def on_tree(app: Any) -> Callable[[], bool]:
     """A tree is on the screen, and its node beside it."""
     return lambda: isinstance(app.screen, TreeScreen) and bool(app.screen._sections)
+
+
+async def test_keys_without_anything_to_show(loop: Path) -> None:
+    """They say so: a pair's prompt is shown already, and a judgement has no diff."""
+    async with browser(loop.parent) as (app, pilot):
+        await open_training(app, pilot)
+        await pilot.press("p")
+        await until(pilot, lambda: notified(app, "no more of the prompt to show"))
+        await pilot.press("p", "4")
+        await until(pilot, lambda: settled(app) and shows("Judged: #")(app))
+        await pilot.press("d")
+        await until(pilot, lambda: notified(app, "this example has no diff"))
 
 
 async def test_a_way_that_leads_nowhere(loop: Path) -> None:
@@ -604,16 +652,28 @@ async def test_a_way_that_leads_nowhere(loop: Path) -> None:
 
 
 async def test_charts(loop: Path) -> None:
-    """All metrics as lines, each alone as bars, none; the losses of the round stay."""
+    """All metrics as lines, the dashboard, each metric alone as bars, none, and from the start; the losses stay."""
     async with browser(loop.parent) as (app, pilot):
         await open_training(app, pilot)
         assert "greedy pass 50.0 → 64.0 ± 2.0 %" in screen_text(app)
         assert "dpo loss █▅▁ 0.900 → 0.700" in screen_text(app)
+        assert "health of the loop" not in screen_text(app)
+        await pilot.press("v")
+        await until(pilot, lambda: "health of the loop" in screen_text(app))
+        assert "─ stages ─" in screen_text(app) and "pair " in screen_text(app)
         await pilot.press("v")
         await until(pilot, lambda: "├●─┤" in screen_text(app))
+        assert "health of the loop" not in screen_text(app)
         assert "   2  64.0 ± 2.0 %" in screen_text(app)
         await pilot.press("v")
         await until(pilot, lambda: "64.0" not in screen_text(app))
+        assert "dpo loss" in screen_text(app)
+        await pilot.press("v")
+        await until(pilot, lambda: "greedy pass 50.0 → 64.0 ± 2.0 %" in screen_text(app))
+        assert "health of the loop" not in screen_text(app)
+        await pilot.press("v")
+        await pilot.resize_terminal(200, 50)
+        await until(pilot, lambda: "health of the loop" in screen_text(app))
         assert "dpo loss" in screen_text(app)
 
 
@@ -690,7 +750,13 @@ def press(*keys: str) -> Callable[[Any], Any]:
     return pressing
 
 
-SCREENS = {"pairs": [], "judgement": ["4"], "refinement": ["3", "v"], "whole": ["d"]}
+SCREENS = {
+    "pairs": [],
+    "judgement": ["4"],
+    "refinement": ["3", "v"],
+    "whole": ["d"],
+    "chart": ["v", "v"],
+}
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")

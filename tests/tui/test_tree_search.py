@@ -9,7 +9,7 @@ from rich.style import Style
 from rich.text import Text
 
 from spar.types import SearchTree
-from spar.view.node_detail import node_sections, text_sections
+from spar.view.node_detail import Annotations, node_sections, text_sections
 from spar.view.palette import PALETTE
 from tests.tui.driving import browser, line, open_tree, screen_text, until
 from tests.tui.samples import node, prompt, solved_tree, trees, write_run
@@ -80,7 +80,7 @@ def test_the_current_match_opens_its_part() -> None:
     sections = node_sections(tree, tree.nodes[1])
     found = TreeSearch(tree).find(query("keyword", False))
     at = next(at for at, match in enumerate(found.matches) if match.kind == "reflection")
-    text, end = parts_text(sections, Folds(), 60, Found(found.query, found.matches, at))
+    text, end, _ = parts_text(sections, Folds(), 60, Found(found.query, found.matches, at))
     assert end is not None and text.plain[end - 7 : end] == "keyword"
     assert "I add the keyword." in text.plain
     assert styled(text, "match") == ["keyword"]
@@ -105,7 +105,7 @@ def test_a_match_far_into_a_long_text_is_shown(offset: int) -> None:
     tree = solved_tree().model_copy(update={"nodes": (node(0, None, text, 5),)})
     found = TreeSearch(tree).find(query("needle", False)).first_from(0)
     assert [(match.line, match.kind) for match in found.matches] == [(1, "response")]
-    shown, end = parts_text(text_sections(tree.nodes[0]), Folds(), 80, found)
+    shown, end, _ = parts_text(text_sections(tree.nodes[0]), Folds(), 80, found)
     assert end is not None and shown.plain[end - 6 : end] == "NEEDLE"
     assert len(shown) < 25_000
     assert "characters more" in shown.plain
@@ -160,3 +160,24 @@ async def test_a_match_below_the_fold(tmp_path: Path) -> None:
         await pilot.press("escape")
         await until(pilot, lambda: "/needle" not in screen_text(app))
         assert app.screen.query_one(PartsPane).scroll_offset.y > 150
+
+
+@pytest.mark.screen
+async def test_a_part_that_a_key_opens_is_seen(tmp_path: Path) -> None:
+    """It may open below the pane, which then scrolls to it, and no further than it must."""
+    annotations = Annotations(render=lambda tree, node: tree.prompt.messages)
+    run = write_run(tmp_path / "run", [solved_tree()])
+    async with browser(run, annotations_for=lambda directory: annotations) as (app, pilot):
+        await open_tree(app, pilot)
+        pane = app.screen.query_one(PartsPane)
+        await pilot.press("9")
+        await until(pilot, lambda: "▾ Cost" in screen_text(app))
+        await pilot.press("p")
+        await until(pilot, lambda: "▾ Prompt" in screen_text(app))
+        assert "Be brief." in screen_text(app) and pane.scroll_offset.y
+        before = pane.scroll_offset
+        await pilot.press("p", "p")
+        await until(pilot, lambda: "▾ Prompt" in screen_text(app))
+        assert pane.scroll_offset == before
+        await pilot.press("d", "d")
+        await until(pilot, lambda: "▾ Change" in screen_text(app))

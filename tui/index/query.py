@@ -15,6 +15,7 @@ import json
 import re
 import time
 import warnings
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ UNUSUAL = re.compile(rb"\\u(?:00[2-7]|212a|0130)|\xe2\x84\xaa|\xc4\xb0")
 _TERM = re.compile(r'(?<!\S)(is:starred(?!\S)|note:(?:"[^"]*"?|\S*))')
 """A term of a search that is about marks."""
 _ESCAPE = re.compile(r"\\.", re.DOTALL)
+_DOTTED = re.compile("\u0130")
 SECONDS = 1.0
 """Time limit of a regular expression in the texts of one tree."""
 SHOWING_SECONDS = 0.1
@@ -73,8 +75,7 @@ class Query:
             with self._limited(seconds) as limits:
                 match = self.pattern.search(text, **limits)
             return match.span() if match else None
-        start = (text.lower() if self.ignore_case else text).find(self.text)
-        return None if start < 0 else (start, min(start + len(self.text), len(text)))
+        return next(self._plain_spans(text), None)
 
     def find_all(self, text: str, seconds: float = SHOWING_SECONDS) -> Iterator[tuple[int, int]]:
         """Start and end of every match in a text that is not empty; raises `SlowPattern` as `find` does."""
@@ -82,12 +83,18 @@ class Query:
             with self._limited(seconds) as limits:
                 matches = self.pattern.finditer(text, **limits)
                 yield from (match.span() for match in matches if match[0])
-            return
+        elif self.text:
+            yield from self._plain_spans(text)
+
+    def _plain_spans(self, text: str) -> Iterator[tuple[int, int]]:
+        """Start and end in the text itself of every match of a plain text."""
         searched, size = (text.lower() if self.ignore_case else text), len(self.text)
+        dots = _second_letters(text) if len(searched) > len(text) else ()
         start = searched.find(self.text)
-        while size and 0 <= start < len(text):
-            yield start, min(start + size, len(text))
-            start = searched.find(self.text, start + size)
+        while start >= 0:
+            last = start + size - 1
+            yield start - bisect_right(dots, start), last - bisect_right(dots, last) + 1
+            start = searched.find(self.text, start + max(size, 1))
 
     @contextmanager
     def _limited(self, seconds: float) -> Iterator[dict[str, Any]]:
@@ -175,6 +182,11 @@ def query(text: str, regex: bool) -> Query:
 
 def _plain_brace(match: re.Match[str]) -> str:
     return f"\\{match[0]}" if match[0] in ("{", "[") else match[0]
+
+
+def _second_letters(text: str) -> list[int]:
+    """Where the lower case of a text has one letter more than the text: that of a capital dotted I alone is two."""
+    return [match.start() + count for count, match in enumerate(_DOTTED.finditer(text), start=1)]
 
 
 def texts(row: Mapping[str, Any]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
 from spar.view.palette import PALETTE
-from tui.compare.comparison import Comparison, OutcomeCounts, PairFilter
+from tui.compare.comparison import Comparison, PairFilter
 from tui.compare.pair import NAME_WIDTH
 from tui.index.run_index import TreeIndex
 from tui.screens.comparing import ComparingScreen
@@ -74,9 +74,8 @@ class CompareScreen(ComparingScreen[Comparison, PairFilter]):
         first, second = self.names_in(self.app.size.width - 5)
         text = Text("A  ", style=PALETTE["head"]).append_text(first)
         text.append("\nB  ", style=PALETTE["head"]).append_text(second)
-        counts = self.comparison.outcome_counts if self.comparison else OutcomeCounts()
         change = self.standings[1].change if self.standings else None
-        return text.append("\n").append_text(change_text(change, counts))
+        return text.append("\n").append_text(change_text(change))
 
     def status_text(self, comparison: Comparison) -> Text:
         """How many prompts each side passes."""

@@ -168,6 +168,8 @@ class PlayScreen(BrowserScreen[None]):
     def action_diff(self) -> None:
         """Swap the diff and the whole response."""
         pane = self.query_one(PartsPane)
+        if not pane.has_change:
+            self.browser.show_warning("there is no diff here")
         pane.fold(pane.folds.with_diff_swapped())
 
     def action_answer(self) -> None:

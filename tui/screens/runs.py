@@ -254,7 +254,7 @@ class RunsScreen(BrowserScreen[None]):
         self._filter(event.text)
         self.query_one(SearchBar).close()
 
-    def on_search_bar_closed(self) -> None:
+    def on_input_bar_closed(self) -> None:
         """Focus the table."""
         self.query_one(Table).focus()
 
@@ -355,7 +355,7 @@ class RunsScreen(BrowserScreen[None]):
     async def _run_demo(self) -> None:
         assert self.inputs.demo is not None
         button = self.query_one("#demo", Button)
-        button.disabled, button.label = True, "The demo is running"
+        button.disabled, button.label = True, "Demo running"
         self.browser.notify("the demo is running: its trees appear as they finish", markup=False)
         try:
             await self.inputs.demo(self._demo_directory())

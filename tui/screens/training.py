@@ -46,10 +46,17 @@ from tui.training.status import ExampleSource, read_status
 from tui.training.view import TrainingView
 from tui.widgets.bars import StatusBar
 from tui.widgets.choices import Choice, Choices
-from tui.widgets.dashboard import Dashboard
+from tui.widgets.dashboard import LOW, Dashboard
 from tui.widgets.footer import KeyFooter
 from tui.widgets.line_list import LineList
-from tui.widgets.node_pane import SOURCE_PROMPT, NodeOptions, NodePane, as_text, select_sections
+from tui.widgets.node_pane import (
+    CHANGE,
+    SOURCE_PROMPT,
+    NodeOptions,
+    NodePane,
+    as_text,
+    select_sections,
+)
 from tui.widgets.table import Table
 
 TICK_SECONDS = 1.0
@@ -84,11 +91,13 @@ class TrainingScreen(BrowserScreen[None]):
     ]
     CSS = """
     TrainingScreen Dashboard.-in-a-row { grid-size: 3; grid-columns: 4fr 5fr 6fr; }
+    TrainingScreen Dashboard.-narrow #pane-0 { column-span: 2; }
+    TrainingScreen Dashboard.-narrow #pane-1 { display: none; }
     #pane-2 { column-span: 2; }
     .-in-a-row > #pane-2 { column-span: 1; }
     #scores, #loss-curves { height: auto; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
     TrainingScreen #examples { height: 1fr; layout: vertical; }
-    TrainingScreen #examples Table { height: 2fr; }
+    TrainingScreen #examples Table { height: 2fr; min-height: 5; }
     TrainingScreen #examples NodePane { height: 3fr; }
     TrainingScreen.-wide #examples { layout: horizontal; }
     TrainingScreen.-wide #examples Table { width: 2fr; height: 1fr; }
@@ -99,7 +108,10 @@ class TrainingScreen(BrowserScreen[None]):
         super().__init__()
         self.inputs, self.view = inputs, TrainingView(run, inputs)
         self.chart = 0
-        """0: the dashboard; i: the i-th metric by iteration; number of metrics + 1: neither."""
+        """0: the dashboard; i: the i-th metric by iteration; number of metrics + 1: neither.
+
+        Where the dashboard is folded at first, it is unfolded before the first metric.
+        """
         self._options = NodeOptions()
         self._example: TrainingExample | None = None
         """The example whose sections are shown."""
@@ -141,7 +153,9 @@ class TrainingScreen(BrowserScreen[None]):
 
     def on_resize(self) -> None:
         """Fit the dashboard and the chart to the screen."""
-        self.query_one(Dashboard).fit(self.app.size)
+        dashboard = self.query_one(Dashboard)
+        dashboard.restore()
+        dashboard.fit(self.app.size)
         self._show_chart()
 
     def tick(self) -> None:
@@ -177,15 +191,25 @@ class TrainingScreen(BrowserScreen[None]):
 
     def action_diff(self) -> None:
         """Toggle between the diff and the whole responses."""
+        if not any(section.title.startswith(CHANGE) for section in self._sections):
+            self.browser.show_warning("this example has no diff")
         self._set_options(replace(self._options, diff=not self._options.diff))
 
     def action_source_prompt(self) -> None:
         """Show or hide the conversation before the target."""
+        if not self._has_turns:
+            self.browser.show_warning("there is no more of the prompt to show")
         self._set_options(replace(self._options, source_prompt=not self._options.source_prompt))
 
     def action_chart(self) -> None:
-        """Show the next chart: the dashboard, each metric by iteration, none."""
+        """Show the next chart: the dashboard, unfolded where it is not yet, each metric by iteration, none."""
+        dashboard = self.query_one(Dashboard)
+        if self.chart == 0 and dashboard.is_folded:
+            dashboard.toggle()
+            self._show_chart()
+            return
         self.chart = (self.chart + 1) % (len(self.view.status.scores.metrics) + 2)
+        dashboard.restore()
         self._show_chart()
 
     def action_other_pane(self) -> None:
@@ -201,6 +225,8 @@ class TrainingScreen(BrowserScreen[None]):
         """Copy the whole target."""
         if example := self.view.example(self._line):
             copy(self.app, example.target, "target")
+        else:
+            self.browser.show_warning("there is no example to copy from")
 
     def action_copy_rejected(self) -> None:
         """Copy the whole rejected response."""
@@ -261,9 +287,7 @@ class TrainingScreen(BrowserScreen[None]):
         self.query_one(Choices).set_content(choices, view.kind or "all")
         name = run_name(view.path, path_labels(self.inputs.paths))
         self.query_one("#name", Static).update(title_text(name, view.status, view.round_index))
-        loss_curves = Text("\n").join(map(loss_curve_text, view.loss_curves))
-        self.query_one("#loss-curves", Static).update(loss_curves)
-        self.query_one("#loss-curves").display = bool(loss_curves)
+        self._show_loss_curves()
         self._show_example()
 
     def _cells(self, line: int) -> Mapping[str, Text]:
@@ -281,6 +305,14 @@ class TrainingScreen(BrowserScreen[None]):
             lines = metric_lines(scores, scores.metrics[self.chart - 1], width)
         self.query_one("#scores", Static).update(Text("\n").join(lines))
         self.query_one("#scores").display = bool(lines)
+        self._show_loss_curves()
+
+    def _show_loss_curves(self) -> None:
+        """Show the losses; the unfolded dashboard leaves no room for them on a low screen."""
+        static, dashboard = self.query_one("#loss-curves", Static), self.query_one(Dashboard)
+        static.update(Text("\n").join(map(loss_curve_text, self.view.loss_curves)))
+        has_room = self.chart or dashboard.is_folded or self.app.size.height >= LOW
+        static.display = bool(self.view.loss_curves and has_room)
 
     def _show_example(self) -> None:
         self._update_status()
@@ -304,11 +336,15 @@ class TrainingScreen(BrowserScreen[None]):
             )
         self._set_options(self._options)
 
+    @property
+    def _has_turns(self) -> bool:
+        return any(section.title == SOURCE_PROMPT for section in self._sections)
+
     def _set_options(self, options: NodeOptions) -> None:
         self._options = options
-        has_turns = any(section.title == SOURCE_PROMPT for section in self._sections)
         shown = select_sections(
-            self._sections, replace(options, source_prompt=options.source_prompt and has_turns)
+            self._sections,
+            replace(options, source_prompt=options.source_prompt and self._has_turns),
         )
         self.query_one(NodePane).set_content(as_text(shown))
 

@@ -109,7 +109,7 @@ class TreeScreen(ExportingScreen[int], TreeSearchScreen[int]):
         if 0 <= following < len(self.view.numbers):
             self.load(self.view.numbers[following])
         else:
-            self.browser.show_warning("there are no more trees")
+            self.browser.show_warning(self.view.none_text("tree", step))
 
     def action_next(self, step: int) -> None:
         """Go to the next or previous match of a search; without one, to the next or previous failure."""
@@ -119,12 +119,14 @@ class TreeScreen(ExportingScreen[int], TreeSearchScreen[int]):
         position = self.view.position_of(self.number)
         failure = None if position is None else self.view.failure(position, step)
         if failure is None:
-            self.browser.show_warning(f"no failure {'below' if step > 0 else 'above'}")
+            self.browser.show_warning(self.view.none_text("failure", step))
         else:
             self.load(self.view.numbers[failure])
 
     def action_diff(self) -> None:
         """Swap the diff and the whole response."""
+        if not self._node.has_change:
+            self.browser.show_warning("there is no diff here")
         self._node.fold(self._node.folds.with_diff_swapped())
 
     def action_fold(self, key: int) -> None:
@@ -200,6 +202,8 @@ class TreeScreen(ExportingScreen[int], TreeSearchScreen[int]):
         """Select a format, then write the file."""
         if self.record:
             self.app.push_screen(ExportScreen(), self._export)
+        else:
+            self.browser.show_warning("there is no tree to export here")
 
     def action_back(self) -> None:
         """End the search, then the zoom; without one, go back to the table."""
@@ -230,6 +234,10 @@ class TreeScreen(ExportingScreen[int], TreeSearchScreen[int]):
 
     def show_marks(self) -> None:
         """Show the star and the note in the head."""
+        self._update_head()
+
+    def show_place(self) -> None:
+        """Show the tree's place in the table again, after more trees were read."""
         self._update_head()
 
     @property

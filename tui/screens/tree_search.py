@@ -17,7 +17,7 @@ from tui.screens.base import Result
 from tui.screens.marking import MarkingScreen
 from tui.tree_search import Found, TreeSearch
 from tui.widgets.bars import SearchBar
-from tui.widgets.note_bar import NoteBar
+from tui.widgets.input_bar import InputBar
 from tui.widgets.parts_pane import PartsPane
 from tui.widgets.tree_pane import TreePane
 
@@ -96,8 +96,7 @@ class TreeSearchScreen(MarkingScreen[Result]):
         else:
             bar.close()
 
-    @on(SearchBar.Closed)
-    @on(NoteBar.Closed)
+    @on(InputBar.Closed)
     def focus_pane(self) -> None:
         """Focus the tree; the node while it has the whole screen, which hides the tree."""
         self.query_one(PartsPane if self.has_class("-zoomed") else TreePane).focus()

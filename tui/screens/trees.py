@@ -39,6 +39,7 @@ from tui.widgets.bars import SearchBar, StatusBar
 from tui.widgets.choices import Choice, Choices
 from tui.widgets.dashboard import Dashboard
 from tui.widgets.footer import KeyFooter
+from tui.widgets.input_bar import InputBar
 from tui.widgets.line_list import LineList
 from tui.widgets.note_bar import NoteBar
 from tui.widgets.table import Table
@@ -185,7 +186,7 @@ class TreesScreen(ExportingScreen[None], MarkingScreen[None]):
             return
         position = self.view.failure(self.query_one(Table).cursor, step)
         if position is None:
-            self.browser.show_warning(f"no failure {'below' if step > 0 else 'above'}")
+            self.browser.show_warning(self.view.none_text("failure", step))
         else:
             self.query_one(Table).cursor = position
 
@@ -257,8 +258,7 @@ class TreesScreen(ExportingScreen[None], MarkingScreen[None]):
         else:
             bar.close()
 
-    @on(SearchBar.Closed)
-    @on(NoteBar.Closed)
+    @on(InputBar.Closed)
     def focus_table(self) -> None:
         """Focus the table."""
         self.query_one(Table).focus()

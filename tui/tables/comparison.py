@@ -76,7 +76,8 @@ def side_text(row: TreeRow, *, by_truth: bool) -> Text:
 
 def counts_text(counts: OutcomeCounts) -> Text:
     """The comparison of two runs on one line."""
-    line = Text()
+    line = few_prompts_text(counts.shared, "both") if counts.done else Text()
+    line.append("  " if line else "")
     if counts.judged:
         both, left, right = (counts.outcomes[name] for name in ("both", "left", "right"))
         line.append(
@@ -100,17 +101,21 @@ def other_content_text(num_prompts: int) -> Text:
     return Text(text, style=PALETTE["fault"])
 
 
-def change_text(change: PairedChange | None, counts: OutcomeCounts) -> Text:
-    """How much more often B passes, whether chance explains it, and a warning where few prompts are shared."""
+def few_prompts_text(num_prompts: int, where: str) -> Text:
+    """A warning where few prompts are shared, to begin a line with, whose end may be cut; empty where there are many."""
+    few = num_prompts < FEW_PROMPTS
+    text = f"! only {pluralize(num_prompts, 'prompt')} in {where}" if few else ""
+    return Text().append(text, style=PALETTE["fault"])
+
+
+def change_text(change: PairedChange | None) -> Text:
+    """How much more often B passes, and whether chance explains it."""
     text = Text()
     if change is not None:
         text.append("B - A  ", style=PALETTE["head"]).append(f"{100 * change.value:+.1f} points")
         if change.interval_text:
             text.append(f" (95 % interval {change.interval_text})")
         text.append(f", McNemar p = {change.p:.2g}")
-    if counts.done and counts.shared < FEW_PROMPTS:
-        text.append("  " if text else "")
-        text.append(f"! only {pluralize(counts.shared, 'prompt')} in both", style=PALETTE["fault"])
     return text
 
 

@@ -229,15 +229,17 @@ def bar(share: float, cells: int) -> str:
 
 
 def _share(share: Share) -> str:
-    return (
-        "-" if share.value is None else f"{100 * share.value:.1f} ± {100 * (share.stderr or 0):.1f}"
-    )
+    return "-" if share.value is None else f"{100 * share.value:.1f}{_error(share.stderr)}"
 
 
-def _gain(gain: tuple[float, float]) -> Text:
+def _error(stderr: float | None) -> str:
+    return "" if stderr is None else f" ± {100 * stderr:.1f}"
+
+
+def _gain(gain: tuple[float, float | None]) -> Text:
     """What the search gained, in points, with its error."""
     style = "pass" if gain[0] > 0 else "fail" if gain[0] < 0 else "head"
-    return Text(f"{100 * gain[0]:+.1f} ± {100 * gain[1]:.1f}", style=PALETTE[style])
+    return Text(f"{100 * gain[0]:+.1f}{_error(gain[1])}", style=PALETTE[style])
 
 
 def _calls(calls: float) -> str:

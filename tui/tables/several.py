@@ -12,7 +12,7 @@ from spar.view.palette import PALETTE
 from spar.view.text import one_line, run_letter
 from tui.compare.several import PromptCounts, PromptFilter, PromptLine
 from tui.index.rows import TreeRow
-from tui.tables.comparison import FEW_PROMPTS, other_content_text
+from tui.tables.comparison import few_prompts_text, other_content_text
 from tui.widgets.bars import basis_text
 from tui.widgets.table import Column, cut_apart
 
@@ -106,7 +106,10 @@ def _standing(standing: Standing, width: int) -> Text:
 
 def prompt_counts_text(counts: PromptCounts) -> Text:
     """How many prompts are compared, by what, and what is left out."""
-    line = Text(f"{pluralize(counts.shared, 'prompt')} in all runs, ")
+    line = few_prompts_text(counts.shared, "all runs") if counts.done else Text()
+    if not line:
+        line = Text(f"{pluralize(counts.shared, 'prompt')} in all runs")
+    line.append(", ")
     if counts.known:
         line.append(f"{counts.known:,} compared ").append(basis_text(counts.by_truth, counts.known))
     else:
@@ -116,9 +119,6 @@ def prompt_counts_text(counts: PromptCounts) -> Text:
     line.append_text(other_content_text(counts.other_content))
     if not counts.done:
         line.append("; reading", style=PALETTE["note"])
-    elif counts.shared < FEW_PROMPTS:
-        few = f"  ! only {pluralize(counts.shared, 'prompt')} in all"
-        line.append(few, style=PALETTE["fault"])
     return line
 
 

@@ -7,13 +7,13 @@ from typing import ClassVar
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Label, Static
 
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
 from tui.index.scores import MetricHistory, MetricValue
+from tui.widgets.input_bar import InputBar
 
 
 class StatusBar(Static):
@@ -35,19 +35,13 @@ class StatusBar(Static):
             self.update(text, layout=False)
 
 
-class SearchBar(Horizontal):
+class SearchBar(InputBar):
     """An input for a search text; the handler of `Submitted` closes it, or rejects the text."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "Cancel"),
         Binding("ctrl+r", "toggle_regex", "Text or regular expression", priority=True),
     ]
-    DEFAULT_CSS = """
-    SearchBar { height: 1; display: none; background: $panel; }
-    SearchBar.-open { display: block; }
-    SearchBar > Input { width: 1fr; }
-    SearchBar > Label { padding: 0 1; }
-    """
 
     class Changed(Message):
         """A text was typed, which is not submitted yet."""
@@ -62,9 +56,6 @@ class SearchBar(Horizontal):
         def __init__(self, text: str, *, regex: bool) -> None:
             super().__init__()
             self.text, self.regex = text, regex
-
-    class Closed(Message):
-        """The bar was closed."""
 
     def __init__(self, *, has_regex: bool = True) -> None:
         super().__init__()
@@ -85,17 +76,7 @@ class SearchBar(Horizontal):
         self._regex = regex
         self._before = (text if before is None else before, regex)
         self.query_one("#mode", Label).update(self._mode())
-        self.add_class("-open")
-        field = self.query_one(Input)
-        field.value = text
-        self.screen.set_focus(
-            field
-        )  # at once, so that what is typed right after the key is not lost
-
-    @property
-    def is_open(self) -> bool:
-        """Whether a text can be typed."""
-        return self.has_class("-open")
+        self.show(text)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Submit the text."""
@@ -112,11 +93,6 @@ class SearchBar(Horizontal):
     def reject(self, reason: str) -> None:
         """Stay open, and show why the text cannot be searched for."""
         self.query_one("#mode", Label).update(Text(one_line(reason, 50), PALETTE["fault"]))
-
-    def close(self) -> None:
-        """Close the bar."""
-        self.remove_class("-open")
-        self.post_message(self.Closed())
 
     def action_cancel(self) -> None:
         """Close the bar, and search for what was searched for before."""

@@ -59,10 +59,16 @@ class Dashboard(Container):
         self._turned = not self._turned
         self._arrange()
 
+    def restore(self) -> None:
+        """Fold or unfold it as it was at first."""
+        self._turned = False
+        self._arrange()
+
     def fit(self, screen: Size) -> None:
         """Fit it to the size of the screen."""
         self._is_low = screen.height < LOW or screen.width < NARROW
         self.set_class(screen.width >= WIDE, "-in-a-row")
+        self.set_class(screen.width < NARROW, "-narrow")
         self._arrange()
 
     def set_content(self, content: Any) -> None:

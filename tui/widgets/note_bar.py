@@ -6,25 +6,19 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Label
 
 from spar.record.marks import NOTE_CHARACTERS
+from tui.widgets.input_bar import InputBar
 
 
-class NoteBar(Horizontal):
+class NoteBar(InputBar):
     """An input for a note; the handler of `Submitted` stores it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "Leave the note as it was"),
     ]
-    DEFAULT_CSS = """
-    NoteBar { height: 1; display: none; background: $panel; }
-    NoteBar.-open { display: block; }
-    NoteBar > Input { width: 1fr; }
-    NoteBar > Label { padding: 0 1; }
-    """
 
     class Submitted(Message):
         """A note was written; an empty one removes it."""
@@ -32,9 +26,6 @@ class NoteBar(Horizontal):
         def __init__(self, prompt_id: str, text: str) -> None:
             super().__init__()
             self.prompt_id, self.text = prompt_id, text
-
-    class Closed(Message):
-        """The bar was closed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,13 +40,7 @@ class NoteBar(Horizontal):
     def open(self, prompt_id: str, text: str) -> None:
         """Open the bar with the note of a tree."""
         self._prompt_id = prompt_id
-        self.add_class("-open")
-        field = self.query_one(Input)
-        field.value = text
-        field.cursor_position = len(text)
-        self.screen.set_focus(
-            field
-        )  # at once, so that what is typed right after the key is not lost
+        self.show(text)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Nothing is stored while it is typed."""
@@ -65,9 +50,12 @@ class NoteBar(Horizontal):
         """Store the note."""
         event.stop()
         self.post_message(self.Submitted(self._prompt_id, event.value))
-        self.action_cancel()
+        self.close()
+
+    def leave(self) -> None:
+        """Store the note: a click elsewhere must not lose what was typed."""
+        self.post_message(self.Submitted(self._prompt_id, self.query_one(Input).value))
 
     def action_cancel(self) -> None:
-        """Close the bar."""
-        self.remove_class("-open")
-        self.post_message(self.Closed())
+        """Close the bar and store nothing."""
+        self.close()

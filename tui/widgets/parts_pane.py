@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rich.cells import cell_len
 from rich.style import Style
@@ -69,14 +70,24 @@ class Folds:
         return Folds() if self.open == everything else Folds(everything)
 
 
+class PartsText(NamedTuple):
+    """The parts of a node as one text."""
+
+    text: Text
+    end: int | None
+    """Where the current match of a search ends."""
+    starts: Sequence[int]
+    """Where each part starts."""
+
+
 def parts_text(
     sections: Sequence[Section], folds: Folds, width: int, found: Found | None = None
-) -> tuple[Text, int | None]:
+) -> PartsText:
     """The parts as one text, each title on a line of so many cells.
 
-    What a search found is highlighted; the part with its current match is open, and the end of that match is returned.
+    What a search found is highlighted, and the part with its current match is open.
     """
-    text, end = Text(), None
+    text, end, starts = Text(), None, []
     current = found.current if found else None
     numbers: Counter[str] = Counter()
     has_one_list = sum(section.kind == "constraints" for section in sections) == 1
@@ -84,6 +95,7 @@ def parts_text(
         place = (section.kind, numbers[section.kind])
         is_current = current is not None and place == (current.kind, current.number)
         numbers[section.kind] += 1
+        starts.append(len(text))
         is_open = folds.is_open(section, sections) or is_current
         if section.kind in KEYS:
             text.append_text(_title(section, width, is_open=is_open)).append("\n")
@@ -102,7 +114,7 @@ def parts_text(
                     end = start + current.end + moved
             text.append_text(body).append("\n\n")
     text.rstrip()
-    return text, end
+    return PartsText(text, end, starts)
 
 
 def highlight(text: Text, query: Query, style: str, *, start: int = 0) -> None:
@@ -130,6 +142,11 @@ class PartsPane(NodePane):
         self._width = 0
         self._found: Found | None = None
 
+    @property
+    def has_change(self) -> bool:
+        """Whether what is shown is compared with something."""
+        return any(section.kind == "change" for section in self.sections)
+
     def show_found(self, found: Found | None, *, at_once: bool) -> None:
         """Highlight what a search found, and scroll to its current match; not at once if other parts are on their way."""
         self._found = found
@@ -151,9 +168,15 @@ class PartsPane(NodePane):
             self.call_after_refresh(self.scroll_end, animate=False)
 
     def fold(self, folds: Folds) -> None:
-        """Fold and open parts; what is in view stays there."""
-        self.folds = folds
-        self._draw()
+        """Fold and open parts; the part that one key opens is scrolled into view, else what is in view stays there."""
+        before, self.folds, parts = self.folds, folds, self.sections
+        opened = [
+            at
+            for at, part in enumerate(parts)
+            if folds.is_open(part, parts) and not before.is_open(part, parts)
+        ]
+        is_one = len({KEYS[parts[at].kind] for at in opened}) == 1
+        self._draw(opened[0] if is_one else None)
 
     def on_resize(self) -> None:
         """Draw the titles as wide as the pane is now."""
@@ -166,21 +189,36 @@ class PartsPane(NodePane):
         if key is not None:
             self.fold(self.folds.toggled(int(key), self.sections))
 
-    def _draw(self) -> None:
+    def _draw(self, opened: int | None = None) -> None:
+        """Draw all parts, and scroll to one that was opened, else to the current match."""
         self._width = self.scrollable_content_region.width
-        text, end = parts_text(self.sections, self.folds, max(self._width, 20), self._found)
-        static = self.query_one("#text", Static)
-        static.update(text)
-        if end is not None:
+        text, end, starts = parts_text(self.sections, self.folds, max(self._width, 20), self._found)
+        self.query_one("#text", Static).update(text)
+        if opened is not None:
+            ends = [*starts[1:], len(text)]
+            first = self._num_lines(text.plain[: starts[opened]])
+            last = self._num_lines(text.plain[: ends[opened]].rstrip()) - 1
+            self.call_after_refresh(self._show_lines, first, last)
+        elif end is not None:
             word_end = next((at for at in range(end, len(text)) if text.plain[at].isspace()), None)
-            height = Content(text.plain[:word_end]).get_height({}, max(static.size.width, 1))
-            self.call_after_refresh(self._show_line, height - 1)
+            self.call_after_refresh(self._show_line, self._num_lines(text.plain[:word_end]) - 1)
+
+    def _num_lines(self, text: str) -> int:
+        """Lines that a text takes in the pane."""
+        width = max(self.query_one("#text", Static).size.width, 1)
+        return Content(text.removesuffix("\n")).get_height({}, width) if text else 0
 
     def _show_line(self, line: int) -> None:
         """Scroll until a line of the text is in view."""
         top, size = self.scroll_offset.y, self.page_lines()
         if not top <= line < top + size:
             self.scroll_to(y=max(line - size // 3, 0), animate=False)
+
+    def _show_lines(self, first: int, last: int) -> None:
+        """Scroll no further than until these lines are in view, as many as fit, the first one always."""
+        top, size = self.scroll_offset.y, self.page_lines()
+        if first < top or last >= top + size:
+            self.scroll_to(y=min(first, max(last - size + 1, 0)), animate=False)
 
 
 def _fold(section: Section, sections: Sequence[Section]) -> str:

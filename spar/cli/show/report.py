@@ -34,9 +34,10 @@ def print_summary(config: DecodeConfig, summary: Summary) -> None:
     if summary.verified:
         facts = summary.as_dict()
         for name, label in (("passed_before", "before"), ("passed_after", "after")):
-            share, error = 100 * facts[name], 100 * facts[f"{name}_stderr"]
+            share, stderr = 100 * facts[name], facts[f"{name}_stderr"]
+            error = "" if stderr is None else f" ± {100 * stderr:.1f}"
             hits = getattr(summary, name)
-            shown = f"{hits} of {summary.verified} ({share:.1f} % ± {error:.1f})"
+            shown = f"{hits} of {summary.verified} ({share:.1f} %{error})"
             table.add_row(f"pass {label} the search, by ground truth", shown)
     solved = summary.stops["solved"]
     table.add_row("pass by the judge", f"{solved}" if summary.judged else "no response was judged")

@@ -13,13 +13,27 @@ function dashboard(run, totals, state, change) {
       el("div", { class: "top-row" }, resultCard(totals, change), judgeCard(totals, change)),
       el("div", { class: "column" }, constraintsCard(totals, change), stopsCard(totals, change)),
       el("div", { class: "column" }, depthCard(totals), costCard(totals), metricsCard(run)),
-      settingsCard(run),
+      settingsCard(run, totals),
     ),
   );
 }
 
+/** Whether the searches made more than one response a prompt; greedy decoding does not. */
+function isSearched(totals) {
+  return totals.nodes > totals.trees;
+}
+
+/** What the run says of itself, without the settings of a search or a judge that it never called. */
+function factsOf(run, totals) {
+  const unused = new Set();
+  if (totals?.trees && !isSearched(totals)) unused.add("budget").add("refiner");
+  if (totals?.trees && totals.unjudged === totals.trees) unused.add("judge").add("votes").add("gate");
+  return run.facts.filter(([label]) => !unused.has(label));
+}
+
 function heading(run, totals, state) {
-  const facts = Object.fromEntries(run.facts);
+  // The first of a label counts: the judge's method comes before its model.
+  const facts = Object.fromEntries(factsOf(run, totals).reverse());
   const words = ["strategy", "budget", "judge"].filter((key) => facts[key]).map((key) => (key === "strategy" ? facts[key] : `${key} ${facts[key]}`));
   const of = run.expected && totals && run.expected > totals.trees ? ` of ${whole(run.expected)}` : "";
   const status = state.live ? el("span", { class: `tag ${state.live.startsWith("running") ? "running" : ""}` }, state.live) : null;
@@ -42,6 +56,7 @@ function resultCard(totals, change) {
   const byTruth = totals.truth?.n ?? 0;
   const by = !byTruth ? "by the judge" : byTruth >= shown.n ? "by ground truth" : `by ground truth (${whole(byTruth)}) or the judge (${whole(shown.n - byTruth)})`;
   const [gain, gainError] = shown.gain;
+  const searched = isSearched(totals);
   const parts = ["passed", "fixed", "broken", "failed"].map((name) => [name, totals.changes[name] ?? 0]).filter(([, n]) => n);
   const all = parts.reduce((sum, [, n]) => sum + n, 0);
   const shares = (each) => `${percent(each.before[0])} → ${percent(each.after[0])}`;
@@ -49,13 +64,15 @@ function resultCard(totals, change) {
   return card(
     "result",
     `Pass ${by}`,
-    el("p", { class: "big" }, share(shown.before), el("span", { class: "arrow", "aria-label": "then" }, "→"), share(shown.after)),
-    el(
-      "p",
-      { class: "gain" },
-      el("b", { class: gain > 0 ? "pass" : gain < 0 ? "fail" : "" }, `${gain < 0 ? "−" : "+"}${(100 * Math.abs(gain)).toFixed(1)} points`),
-      ` ± ${(100 * gainError).toFixed(1)}, first draft → answer, ${plural(shown.n, "prompt")}`,
-    ),
+    el("p", { class: "big" }, searched ? [share(shown.before), el("span", { class: "arrow", "aria-label": "then" }, "→")] : null, share(shown.after)),
+    searched
+      ? el(
+          "p",
+          { class: "gain" },
+          el("b", { class: gain > 0 ? "pass" : gain < 0 ? "fail" : "" }, `${gain < 0 ? "−" : "+"}${(100 * Math.abs(gain)).toFixed(1)} points`),
+          `${errorText(gainError)}, first draft → answer, ${plural(shown.n, "prompt")}`,
+        )
+      : el("p", { class: "gain" }, plural(shown.n, "prompt")),
     el(
       "div",
       { class: "flow" },
@@ -71,7 +88,12 @@ function resultCard(totals, change) {
 }
 
 function share([value, error]) {
-  return el("span", {}, (100 * value).toFixed(1), el("small", {}, " %"), el("small", { class: "error" }, ` ± ${(100 * error).toFixed(1)}`));
+  return el("span", {}, (100 * value).toFixed(1), el("small", {}, " %"), el("small", { class: "error" }, errorText(error)));
+}
+
+/** A standard error in points; with one prompt there is none. */
+function errorText(error) {
+  return error === null ? "" : ` ± ${(100 * error).toFixed(1)}`;
 }
 
 /** Give an element a share of its row. */
@@ -115,7 +137,7 @@ function constraintsCard(totals, change) {
   return card(
     "constraints-card",
     "Constraints that fail",
-    failing.length ? el("p", { class: "note" }, "In answers; the outline is the first drafts.") : el("p", { class: "note" }, "Every answer meets every constraint."),
+    failing.length ? el("p", { class: "note" }, isSearched(totals) ? "In answers; the outline is the first drafts." : "In answers.") : el("p", { class: "note" }, "Every answer meets every constraint."),
     el(
       "div",
       { class: "types" },
@@ -217,7 +239,8 @@ function metricsCard(run) {
   );
 }
 
-function settingsCard(run) {
-  if (!run.facts.length) return null;
-  return card("settings", "Settings", el("dl", {}, run.facts.map(([label, value]) => [el("dt", {}, label), el("dd", {}, value)])));
+function settingsCard(run, totals) {
+  const facts = factsOf(run, totals);
+  if (!facts.length) return null;
+  return card("settings", "Settings", el("dl", {}, facts.map(([label, value]) => [el("dt", {}, label), el("dd", {}, value)])));
 }
