@@ -95,7 +95,9 @@ def test_judged_runs(tmp_path: Path) -> None:
         outcome_counts.by_truth,
     ) == (4, 0, 2, 0)
     assert [comparison.count(kind) for kind in FILTER_NAMES] == [4, 2, 1, 1, 1, 1]
-    expected = "A 50.0 %  B 50.0 % of 4, by the judge; only in A 0, only in B 2"
+    expected = (
+        "! only 4 prompts in both  A 50.0 %  B 50.0 % of 4, by the judge; only in A 0, only in B 2"
+    )
     assert counts_text(outcome_counts).plain == expected
 
 

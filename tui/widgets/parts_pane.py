@@ -215,9 +215,9 @@ class PartsPane(NodePane):
             self.scroll_to(y=max(line - size // 3, 0), animate=False)
 
     def _show_lines(self, first: int, last: int) -> None:
-        """Scroll no further than until these lines are in view, as many as fit, the first one always."""
+        """Scroll no further than until these lines are in view; half a pane of them is enough."""
         top, size = self.scroll_offset.y, self.page_lines()
-        if first < top or last >= top + size:
+        if first < top or (last >= top + size and first > top + size // 2):
             self.scroll_to(y=min(first, max(last - size + 1, 0)), animate=False)
 
 
