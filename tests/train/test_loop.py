@@ -568,6 +568,24 @@ def test_a_file_shorter_than_an_iteration(tmp_path: Path) -> None:
     assert len(list(prompts_of(settings(prompts=str(path)), 2))) == 2
 
 
+@pytest.mark.parametrize("change", ["eval.limit=4", "eval.total_budget=9"])
+def test_all_iterations_are_evaluated_on_the_same_examples(
+    change: str, tmp_path: Path, script: Script
+) -> None:
+    """What decides that is refused once an evaluation was started, also where nothing is left to run."""
+    run = tmp_path / "run"
+    config = settings(iterations=1)
+    go(script, run, config)
+    for iterations in (1, 2):
+        changed = with_changes(config, {"iterations": iterations}, [change])
+        with pytest.raises(ConfigChanged, match=change.partition("=")[0]) as refused:
+            go(script, run, changed)
+        assert "--rerun-from 0/eval" in str(refused.value)
+    assert read_config(run)[0] == config
+    go(script, run, with_changes(config, {"iterations": 2}, ["eval.data=elsewhere"]))
+    assert script.ran[-1] == "2/eval"
+
+
 def test_trainers_settings_are_checked_before_anything_runs() -> None:
     """A wrong key, a wrong value, and one that the loop sets."""
     for change, words in (
