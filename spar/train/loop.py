@@ -236,12 +236,16 @@ def _check_replies(config: TrainConfig, stages: Sequence[Stage]) -> None:
 
 
 def _comparable(origin: Origin, stored: dict[str, Any]) -> dict[str, Any]:
-    """A stored recipe with all fields of its trainings, and without settings of earlier versions that have no effect.
+    """A stored recipe with all fields of its trainings, and without what has no effect: settings of earlier versions, and
+    which metrics are shown.
 
     A model of evaluations has one where the loop starts from the embedded model, which has no name to put in its place.
     """
     effective = () if origin.actor and origin.refiner else ("model",)
-    return without_set(OF_LOOP, with_trainings(stored), effective=effective)
+    complete = without_set(OF_LOOP, with_trainings(stored), effective=effective)
+    shown = complete.get("benchmarks", ())
+    benchmarks = [{k: value for k, value in item.items() if k != "show"} for item in shown]
+    return {**complete, "benchmarks": benchmarks}
 
 
 def _past_stages(config: TrainConfig, run: Path, origin: Origin) -> Sequence[Stage]:

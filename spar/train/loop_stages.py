@@ -274,8 +274,11 @@ def _eval(config: TrainConfig, run: Path, iteration: int, origin: Origin) -> Sta
     models = models_after(config, run, iteration, origin)
     trained = trained_models(config, run, iteration) if iteration > origin.iteration else ()
     held_out = str(prompts_spec(config, run, origin).held_out) if config.holds_out else ""
+    is_first = iteration == origin.iteration + (not config.measure_start)
     items = tuple(
-        _eval_item(config, item, models, origin, held_out)
+        _eval_item(config, item, models, origin, held_out).model_copy(
+            update={"show": item.show if is_first else ()}
+        )
         for item in config.benchmarks
         if held_out or not item.held_out
     )

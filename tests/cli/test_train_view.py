@@ -60,6 +60,13 @@ def test_unequal_numbers_of_examples_are_shown(tmp_path: Path, script: Script) -
     assert [cell.strip() for cell in row.strip("│").split("│")] == ["n", "4", "1,200"]
 
 
+def test_a_metric_without_scores_has_a_row(tmp_path: Path, script: Script) -> None:
+    """It is not left out of the table without a word."""
+    go(script, tmp_path / "run", settings(benchmarks=({"benchmark": "toy", "show": ("gone",)},)))
+    (row,) = [line for line in shown(tmp_path / "run").splitlines() if "toy gone" in line]
+    assert [cell.strip() for cell in row.strip("│").split("│")] == ["toy gone", "-", "-"]
+
+
 def test_a_message_cannot_style_the_terminal(tmp_path: Path, script: Script) -> None:
     """Markup and escape codes in a reason are shown as text."""
     run = tmp_path / "run"

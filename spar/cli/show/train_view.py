@@ -304,7 +304,14 @@ def _scores(state: LoopState) -> Table:
     from rich.table import Table
 
     rows = {i: shown_scores(state.config, scores) for i, scores in state.scores.items()}
-    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    evaluated = {title for scores in state.scores.values() for title in scores}
+    chosen = [
+        f"{item.title} {name}"
+        for item in state.config.benchmarks
+        for name in item.show
+        if item.title in evaluated
+    ]
+    names = list(dict.fromkeys([*(name for row in rows.values() for name in row), *chosen]))
     table = Table(title="scores after each iteration", title_justify="left")
     table.add_column("score")
     for iteration in rows:
