@@ -108,7 +108,7 @@ class NanoIF(Benchmark):
 class NanoAnswers(NanoIF):
     """The benchmark `nano-if-answers`: the actor alone, without a judge or a refiner."""
 
-    occasional_metrics = ()
+    occasional_metrics = ("draft_pass",)
     prompt_texts = staticmethod(Benchmark.prompt_texts)  # those of nano-if are excluded once
 
     async def respond(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
