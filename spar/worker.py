@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from spar.errors import SparError
 from spar.files import replace_json
 from spar.manifest import Manifest
-from spar.record.training import UNIT
+from spar.record.training import scores_of
 from spar.subprocesses import (
     WATCHED,
     RunChild,
@@ -238,6 +238,7 @@ def _movable(manifest: Manifest) -> Manifest:
 
 async def _evaluate_all(spec: EvalStageSpec) -> tuple[dict[str, Any], list[SparError]]:
     """The scores of every item, by its name, and the errors; a model that several items need is loaded once."""
+    from spar.eval.metric_names import unknown_metrics
     from spar.progress import open_progress
     from spar.run.engine_pool import EnginePool
 
@@ -252,11 +253,8 @@ async def _evaluate_all(spec: EvalStageSpec) -> tuple[dict[str, Any], list[SparE
                 errors.append(error)
                 await pool.aclose(listener.note)  # an engine that died must not fail the others
                 continue
-            scores[item.name] = {
-                name: metric.model_dump()
-                | ({UNIT: results.units[name]} if name in results.units else {})
-                for name, metric in results.metrics.items()
-            }
+            scores[item.name] = scores_of(results)
+            errors += unknown_metrics(results, item.show, item.name)
     finally:
         await pool.aclose(listener.note)
     return scores, errors

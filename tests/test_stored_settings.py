@@ -14,7 +14,7 @@ from spar.evolve.settings import load_evolve
 from spar.manifest import config_digest
 from spar.train.bootstrap.recipe import FREE as FREE_OF_BOOTSTRAPS
 from spar.train.bootstrap.recipe import load_bootstrap
-from spar.train.changeable import FREE as FREE_OF_LOOPS
+from spar.train.changeable import FREE_OF_EARLIER_VERSIONS as FREE_OF_LOOPS
 from spar.train.recipe import load_train
 
 RENAMED: dict[str, Any] = {

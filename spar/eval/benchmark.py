@@ -144,6 +144,8 @@ class Benchmark(ABC):
     """Whether its verdicts run code that the model wrote, which `--allow-code-execution` must permit."""
     headline: str = ""
     """The metric that plots and sweeps show; "" for the first."""
+    occasional_metrics: ClassVar[tuple[str, ...]] = ()
+    """Metrics of some examples alone, such as rejected drafts, which an evaluation may therefore lack."""
     paper: ClassVar[PaperTable | None] = None
     """The paper's numbers, which `spar eval` prints below the results."""
     templated: ClassVar[bool] = False
@@ -242,6 +244,7 @@ class BenchmarkSpec:
     packages: tuple[str, ...] = ()
     runs_code: bool = False
     headline: str = ""
+    occasional_metrics: tuple[str, ...] = ()
     paper: PaperTable | None = None
     prompt_texts: PromptTexts = Benchmark.prompt_texts
     templated: bool = False
@@ -360,7 +363,15 @@ def declared_spec(name: str) -> BenchmarkSpec | None:
 
 def _declared(benchmark: Benchmark | type[Benchmark]) -> dict[str, Any]:
     names = (
-        *("data", "packages", "headline", "paper", "prompt_texts", "templated"),
+        *(
+            "data",
+            "packages",
+            "headline",
+            "occasional_metrics",
+            "paper",
+            "prompt_texts",
+            "templated",
+        ),
         *("uses_grader", "reads_prompts", "runs_code"),
     )
     # In a class with slots, a field is a descriptor that has no value.

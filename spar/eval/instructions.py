@@ -79,6 +79,7 @@ class InstructionBenchmark(Benchmark):
     file: ClassVar[str] = ""
     """File of the rows in the first data set: one JSON object a line."""
     verifiers: ClassVar[InstructionVerifiers]
+    occasional_metrics = FOUR  # of prompts or of types that this machine can check
     order: ClassVar[tuple[str, ...]] = FOUR
     """The four metrics in the order in which they are shown."""
     sound: ClassVar[Mapping[str, tuple[str, ...]]] = {AVERAGE: FOUR}

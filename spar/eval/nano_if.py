@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from spar.config import EvalConfig
 from spar.errors import UsageError
@@ -53,6 +54,10 @@ class NanoIF(Benchmark):
     """The benchmark `nano-if`; see the module's docstring."""
 
     templated = True
+    occasional_metrics: ClassVar[tuple[str, ...]] = (
+        *("draft_pass", VOTE, MAJORITY, F1),
+        *(f"{MAJORITY}_passing", f"{MAJORITY}_failing", "refine_pass"),
+    )
 
     @staticmethod
     def prompt_texts(folder: DataFolder | None) -> Iterator[tuple[str, str]]:
@@ -103,6 +108,7 @@ class NanoIF(Benchmark):
 class NanoAnswers(NanoIF):
     """The benchmark `nano-if-answers`: the actor alone, without a judge or a refiner."""
 
+    occasional_metrics = ("draft_pass",)
     prompt_texts = staticmethod(Benchmark.prompt_texts)  # those of nano-if are excluded once
 
     async def respond(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:

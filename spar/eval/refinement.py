@@ -66,6 +66,7 @@ class Refinement(Benchmark):
     uses_grader = True
     grader_role = "judge"
     paper = paper.REFINEMENT
+    occasional_metrics = ("acc_verifier", "acc_grader")
 
     def load(self, config: EvalConfig) -> list[Prompt]:
         """Prompts with their responses in the meta, or prompts to draft failing responses for.

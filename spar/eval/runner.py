@@ -16,6 +16,7 @@ from typing import Any
 from spar.config import FREE, EvalConfig
 from spar.errors import SparError, UsageError
 from spar.eval.benchmark import Benchmark, BenchmarkSpec, declared_spec, scored_by
+from spar.eval.earlier_results import fewer_scored, num_scored
 from spar.eval.examples import examples_of
 from spar.eval.external_answers.matching import fill_answers, match_answers, match_grader_replies
 from spar.eval.job_outputs import RunOutputs
@@ -321,7 +322,9 @@ def score(opened: OpenedBenchmark) -> Results:
 
 
 def _unscored(opened: OpenedBenchmark, scored: Scored) -> Iterator[str]:
-    """A line if fewer examples are scored than were loaded."""
+    """A line if fewer examples are scored than were before, and one if fewer than were loaded."""
+    if fewer := fewer_scored(num_scored(opened.outputs.directory), len(scored.examples)):
+        yield fewer
     loaded = opened.benchmark.num_loaded(opened.examples)
     if len(scored.examples) < loaded:
         yield f"scored {len(scored.examples):,} of {loaded:,} loaded examples"

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter
 from spar.config import FREE, EvalConfig
 from spar.errors import UsageError
 from spar.eval.benchmark import ANSWERS
+from spar.eval.earlier_results import fewer_scored, num_scored
 from spar.eval.job_outputs import RunOutputs
 from spar.eval.job_runner import DirectoryJobRunner, start_all
 from spar.eval.needed_data import fetch_data
@@ -102,6 +103,7 @@ async def sweep(
     for job in jobs:
         job.offline = request.offline
     start_all(jobs, fresh=request.overwrite)
+    before = num_scored(opened[0].outputs.directory)
     try:
         if grid.metric and len(points) > 1:  # a wrong name must not cost a sweep
             await run_jobs(opened[:1], jobs[:1], close=False)
@@ -113,6 +115,8 @@ async def sweep(
         if runs:
             runs.finished()
     results = [score(benchmark) for benchmark in opened]
+    if fewer := fewer_scored(before, results[0].n):
+        listener.note(fewer)
     untimed = {
         point.strategy
         for point, benchmark in zip(points, opened, strict=True)

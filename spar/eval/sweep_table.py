@@ -16,6 +16,7 @@ from types import MappingProxyType
 
 from spar.errors import UsageError
 from spar.eval.benchmark import declared_spec
+from spar.eval.metric_names import without_metric
 from spar.eval.sweep import Point
 from spar.record.evaluation import Results
 from spar.record.run_table import RunRow, RunTable, markdown_table, run_table
@@ -70,10 +71,7 @@ def headline(results: Results, metric: str = "") -> str:
             f"{results.benchmark}: no example was scored, so there is no metric to show"
         )
     if metric and metric not in names:
-        accepted = ", ".join(name for name in names if "/" not in name) or ", ".join(names)
-        raise UsageError(
-            f"--metric: {results.benchmark} has no metric {metric!r} (accepted: {accepted})"
-        )
+        raise UsageError(f"--metric: {without_metric(results, metric)}")
     overall = [name for name in names if "/" not in name and name not in results.units]
     spec = declared_spec(results.benchmark)
     declared = spec.headline if spec else ""

@@ -20,10 +20,11 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, TypeAdapter
 
+from spar.record.evaluation import Results
 from spar.types import Record, Text
 
 ORIGIN = "begins"
@@ -128,6 +129,15 @@ def last_metrics(folder: Path) -> MetricsRow | None:
     except FileNotFoundError:
         return None
     return MetricsRow.model_validate_json(lines[-1]) if lines else None
+
+
+def scores_of(results: Results) -> Mapping[str, Mapping[str, Any]]:
+    """The scores of one evaluation."""
+    units = {name: {UNIT: unit} for name, unit in results.units.items()}
+    return {
+        name: {**metric.model_dump(), **units.get(name, {})}
+        for name, metric in results.metrics.items()
+    }
 
 
 def parse_scores(content: bytes) -> Scores:

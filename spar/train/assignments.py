@@ -1,6 +1,7 @@
 """Settings of recipes by their names: `KEY=VALUE`, the fields of the trainers, and errors that name the setting.
 
-assignment("dpo.learning_rate=1e-6")     (("dpo", "learning_rate"), 1e-06)
+assignment("dpo.learning_rate=1e-6")                                 (("dpo", "learning_rate"), 1e-06)
+merge({"dpo": {"beta": 0.1, "epochs": 3}}, {"dpo": {"beta": 0.2}})   {"dpo": {"beta": 0.2, "epochs": 3}}
 """
 
 from __future__ import annotations
@@ -11,7 +12,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from spar.config import DecodeConfig, EvalConfig, SamplingConfig, Settings, reason_of
+from spar.config import (
+    DecodeConfig,
+    EvalConfig,
+    SamplingConfig,
+    Settings,
+    reason_of,
+    without_options_of_others,
+)
 from spar.config.yaml_text import load_yaml
 from spar.errors import UsageError
 from spar.train.backtranslation import BacktranslationSettings
@@ -70,6 +78,8 @@ _SECTIONS: Mapping[str, type[Settings]] = {
     "dpo": DpoSettings,
     "rft": SftSettings,
     "sft": SftSettings,
+    "actor": SftSettings,
+    "refiner": SftSettings,
     "backward": SftSettings,
     "functions": FunctionSettings,
     "harder": HarderSettings,
@@ -79,9 +89,14 @@ _SECTIONS: Mapping[str, type[Settings]] = {
     "benchmarks": EvalSpec,
     "decode": DecodeConfig,
     "eval": EvalConfig,
+    "search": DecodeConfig,
+    "student": DecodeConfig,
+    "teacher": DecodeConfig,
     **dict.fromkeys(("draft", "vote", "refine", "grade"), SamplingConfig),
 }
 """Section of a recipe to the fields that it has."""
+_OPTIONAL = ("checkable", "search")
+"""Sections with the settings that differ from others, where {} is for none."""
 
 
 def assignment(text: str) -> tuple[tuple[str, ...], Any]:
@@ -103,11 +118,37 @@ def assignment(text: str) -> tuple[tuple[str, ...], Any]:
 
 
 def put_value(key: Sequence[str], value: Any, values: dict[str, Any]) -> None:
-    """Set one value of nested settings; sections on the way are copied, or made."""
+    """Set one value of nested settings, as `merge` does; sections on the way are copied, or made."""
     for name in key[:-1]:
         below = values.get(name)
         values[name] = values = dict(below) if isinstance(below, Mapping) else {}
-    values[key[-1]] = value
+    values[key[-1]] = _changed(key[-1], values.get(key[-1]), value)
+
+
+def merge(
+    values: Mapping[str, Any], changes: Mapping[str, Any], kind: type[Settings] | None = None
+) -> dict[str, Any]:
+    """`values` with changes. A section that changes keeps the settings that the changes do not name, as do sections in it.
+
+    Any other mapping, such as `engine_args`, takes the place of the earlier one, as does `{}` that of `search`.
+
+    Parameters
+    ----------
+    kind:
+        The settings that both are of: options of a plug-in are left out where the changes name another one.
+    """
+    result = without_options_of_others(kind, values, changes) if kind else dict(values)
+    for name, value in changes.items():
+        result[name] = _changed(name, result.get(name), value)
+    return result
+
+
+def _changed(name: str, current: Any, value: Any) -> Any:
+    """What a setting is after a change."""
+    is_section = name in _SECTIONS or name in _OPTIONAL
+    if not (is_section and isinstance(value, Mapping) and isinstance(current, Mapping)):
+        return value
+    return {} if not value and name in _OPTIONAL else merge(current, value, _SECTIONS.get(name))
 
 
 def tuples(values: Mapping[str, Any]) -> dict[str, Any]:

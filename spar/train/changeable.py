@@ -6,11 +6,16 @@ from collections.abc import Mapping
 
 from spar.config import FREE as FREE_OF_SEARCHES
 
-FREE = (
+WHAT_IS_EVALUATED = ("eval.limit", "eval.total_budget")
+"""Settings that may differ in a run, whose answers remain, and not in a loop: its iterations would answer different examples,
+or search them for different lengths. `eval.data` may differ, since it is only where the examples are."""
+FREE_OF_EARLIER_VERSIONS = (
     *("iterations", "launch", "start_models"),
     *(f"{part}.{name}" for part in ("decode", "eval") for name in FREE_OF_SEARCHES),
     *(f"{part}.{name}" for part in ("dpo", "rft", "sft") for name in ("wandb", "checkpoint_steps")),
 )
+"""Settings that are not part of the digest by which earlier versions named a loop's folder."""
+FREE = tuple(name for name in FREE_OF_EARLIER_VERSIONS if name not in WHAT_IS_EVALUATED)
 """Settings that may differ when a loop is resumed."""
 
 CHANGEABLE = (

@@ -28,7 +28,7 @@ class EvalSpec(Settings):
     """Whether its examples are the prompts that the loop has made and held out (`checkable.holdout`); where there are
     none, the evaluation is left out."""
     show: tuple[str, ...] = ()
-    """Metrics in the live view and the table of scores; () shows the first one."""
+    """Metrics in the live view and the table of scores; () shows the first one. They may change whenever a loop is resumed."""
 
     @property
     def title(self) -> str:

@@ -15,13 +15,19 @@ from typing import Any
 from spar import __version__
 from spar.config import DecodeConfig
 from spar.errors import UsageError
-from spar.manifest import Manifest
+from spar.manifest import Manifest, leaves
 from spar.nano.tasks import prompts as nano_prompts
 from spar.prompts import read_prompts
 from spar.record.training import ORIGIN, iteration_folder, iteration_number
 from spar.store import MANIFEST, read_manifest
 from spar.train.backtranslation import BacktranslationSettings
-from spar.train.changeable import CHANGEABLE, FREE, STAGE_SETTINGS, free_settings
+from spar.train.changeable import (
+    CHANGEABLE,
+    FREE_OF_EARLIER_VERSIONS,
+    STAGE_SETTINGS,
+    WHAT_IS_EVALUATED,
+    free_settings,
+)
 from spar.train.data.backtranslation import labelled_prompts
 from spar.train.data.functions import back_prompts, comparison_prompts, instruction_prompts
 from spar.train.evaluations import EvalSpec
@@ -83,10 +89,11 @@ def loop_pipeline(config: TrainConfig, run: Path, *, overwrite: bool = False) ->
 def default_directory(config: TrainConfig) -> Path:
     """`runs/train-DIGEST`: the same for the same settings, also with more iterations and with other `CHANGEABLE` ones.
 
-    The digest of earlier versions has these in it, and leaves out the iterations of a loop without any.
+    The digest of earlier versions has these in it, and leaves out what is evaluated, and the iterations of a loop without any.
     """
-    earlier = default_folder("train", config.stored(), FREE)
-    is_same = config.iterative or _stored_iterations(earlier) == config.iterations
+    earlier = default_folder("train", config.stored(), FREE_OF_EARLIER_VERSIONS)
+    names = WHAT_IS_EVALUATED if config.iterative else (*WHAT_IS_EVALUATED, "iterations")
+    is_same = _has_stored(earlier, names, config)
     free = (*free_settings(iterative=config.iterative), *CHANGEABLE)
     complete = with_trainings(config.stored())
     return default_folder("train", complete, free, earlier=earlier if is_same else None)
@@ -229,12 +236,16 @@ def _check_replies(config: TrainConfig, stages: Sequence[Stage]) -> None:
 
 
 def _comparable(origin: Origin, stored: dict[str, Any]) -> dict[str, Any]:
-    """A stored recipe with all fields of its trainings, and without settings of earlier versions that have no effect.
+    """A stored recipe with all fields of its trainings, and without what has no effect: settings of earlier versions, and
+    which metrics are shown.
 
     A model of evaluations has one where the loop starts from the embedded model, which has no name to put in its place.
     """
     effective = () if origin.actor and origin.refiner else ("model",)
-    return without_set(OF_LOOP, with_trainings(stored), effective=effective)
+    complete = without_set(OF_LOOP, with_trainings(stored), effective=effective)
+    shown = complete.get("benchmarks", ())
+    benchmarks = [{k: value for k, value in item.items() if k != "show"} for item in shown]
+    return {**complete, "benchmarks": benchmarks}
 
 
 def _past_stages(config: TrainConfig, run: Path, origin: Origin) -> Sequence[Stage]:
@@ -281,12 +292,12 @@ def _without_template_arguments(config: DecodeConfig) -> DecodeConfig:
     return config.model_copy(update=roles)
 
 
-def _stored_iterations(folder: Path) -> int | None:
-    """The iterations of the loop in a folder; None where there is none."""
+def _has_stored(folder: Path, names: Iterable[str], config: TrainConfig) -> bool:
+    """Whether the folder holds a loop with the same values of some settings, by their dotted names."""
     if not (folder / MANIFEST).is_file():
-        return None
-    iterations = read_manifest(folder).config.get("iterations")
-    return iterations if isinstance(iterations, int) else None
+        return False
+    stored, own = leaves(read_manifest(folder).config), leaves(config.stored())
+    return all(stored.get(name) == own.get(name) for name in names)
 
 
 def _manifest(config: TrainConfig, origin: Origin) -> Manifest:

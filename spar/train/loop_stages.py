@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spar.config import DecodeConfig, EvalConfig, without_options_of_others
+from spar.config import DecodeConfig, EvalConfig
 from spar.embedded import CHECKPOINT
 from spar.record.training import PROMPTS, iteration_folder
+from spar.train.assignments import merge
 from spar.train.evaluations import EvalSpec
 from spar.train.harder import HarderSpec
 from spar.train.methods import LOOP_METHODS
@@ -161,8 +162,8 @@ def _iteration(loop: TrainConfig, run: Path, iteration: int, origin: Origin) -> 
             "limit": None,
             "actor_model": models.actor,
             "refiner_model": models.refiner,
-            **changes,
         }
+        values = merge(values, changes, DecodeConfig)
         spec = kind(
             prompts=str(home / PROMPTS),
             source=str(home / source) if source else "",
@@ -273,8 +274,11 @@ def _eval(config: TrainConfig, run: Path, iteration: int, origin: Origin) -> Sta
     models = models_after(config, run, iteration, origin)
     trained = trained_models(config, run, iteration) if iteration > origin.iteration else ()
     held_out = str(prompts_spec(config, run, origin).held_out) if config.holds_out else ""
+    is_first = iteration == origin.iteration + (not config.measure_start)
     items = tuple(
-        _eval_item(config, item, models, origin, held_out)
+        _eval_item(config, item, models, origin, held_out).model_copy(
+            update={"show": item.show if is_first else ()}
+        )
         for item in config.benchmarks
         if held_out or not item.held_out
     )
@@ -285,9 +289,7 @@ def _eval_item(
     config: TrainConfig, item: EvalSpec, models: Models, origin: Origin, held_out: str
 ) -> EvalItem:
     values = {
-        **without_options_of_others(EvalConfig, config.eval.stored(), item.settings),
-        "seed": config.seed,
-        **item.settings,
+        **merge({**config.eval.stored(), "seed": config.seed}, item.settings, EvalConfig),
         **({"prompts": held_out} if item.held_out else {}),
         "actor_model": origin.actor if item.actor == "first" else models.actor,
         "refiner_model": models.refiner,

@@ -30,6 +30,7 @@ from spar.record.training_data import PAIR_RUNS, MetaJudge, Pairing
 from spar.train.assignments import (
     assignment,
     explain_validation_error,
+    merge,
     put_value,
     require_rows,
     tuples,
@@ -271,11 +272,9 @@ class TrainConfig(Settings):
         """The settings of one iteration."""
         if not self.by_iteration:
             return self
-        changes = self.changes_of(iteration)
-        values = {**self.stored(), "by_iteration": ()}
-        for name, value in changes.items():
-            merged = isinstance(value, Mapping) and isinstance(values.get(name), Mapping)
-            values[name] = {**values[name], **value} if merged else value
+        # An empty section of an entry changes nothing.
+        changes = {name: each for name, each in self.changes_of(iteration).items() if each != {}}
+        values = merge({**self.stored(), "by_iteration": ()}, changes)
         return TrainConfig.model_validate(tuples(values))
 
     def changes_of(self, iteration: int) -> Mapping[str, Any]:
@@ -329,22 +328,22 @@ def load_train(
     recipe:
         A YAML file, or the name of one in `spar/recipes`.
     overrides:
-        Field of `TrainConfig` or of `DecodeConfig` to value; None values are ignored.
+        Field of `TrainConfig` or of `DecodeConfig` to value; None values are ignored. Some settings of a section, such as
+        `{"dpo": {"beta": 0.2}}`, leave its others as they are.
     assignments:
-        `dpo.learning_rate=1e-6`, `decode.votes=3`: dotted keys of `TrainConfig` and their YAML values.
+        `dpo.learning_rate=1e-6`, `decode.votes=3`, `dpo={beta: 0.2}`: dotted keys of `TrainConfig` and their YAML values.
 
     Raises
     ------
     UsageError
         An unknown recipe, setting or name, a value out of range, or a setting that the loop sets itself.
     """
-    values = dict(section(recipe, "train"))
     own, generation = split_keywords(OF_LOOP, overrides, TrainConfig.model_fields)
-    values |= own
+    values = merge(section(recipe, "train"), own)
     sections = {name: section(recipe, name, optional=True) for name in ("decode", "eval")}
     refuse_set(OF_LOOP, {**section(recipe, "train"), **sections}, f"recipe {recipe}")
-    values["decode"] = load_decode(recipe, generation)
-    values["eval"] = load_eval(recipe, generation)
+    values["decode"] = load_decode(recipe, merge(generation, own.get("decode", {})))
+    values["eval"] = load_eval(recipe, merge(generation, own.get("eval", {})))
     config = _checked(values, recipe)
     return with_changes(config, {}, assignments) if assignments else config
 
@@ -354,7 +353,7 @@ def with_changes(
 ) -> TrainConfig:
     """The settings of a loop that is there already, changed by flags; parameters and errors as `load_train`'s."""
     own, generation = split_keywords(OF_LOOP, overrides, TrainConfig.model_fields)
-    values = {**stored.stored(), **own}
+    values = merge(stored.stored(), own)
     values["decode"] = override(DecodeConfig, values["decode"], generation)
     values["eval"] = override(EvalConfig, values["eval"], generation)
     refuse_assignments(OF_LOOP, assignments)

@@ -10,9 +10,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from spar.config import EvalConfig
+from spar.config import EvalConfig, Settings
 from spar.errors import UsageError
-from spar.train.assignments import assignment, put_value
+from spar.train.assignments import assignment, merge, put_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +107,17 @@ def split_keywords(
     Raises
     ------
     UsageError
-        As `refuse_set`.
+        As `refuse_set`, or a section is no mapping.
     """
     generation = {name: value for name, value in keywords.items() if value is not None}
     own = {name: generation.pop(name) for name in [*generation] if name in fields}
-    refuse_set(known, {**own, "decode": generation}, KEYWORDS)
+    for name in ("decode", "eval"):
+        value = own.get(name, {})
+        own |= {name: value.stored()} if isinstance(value, Settings) else {}
+        if not isinstance(own.get(name, {}), Mapping):
+            raise UsageError(f"{name} is {value!r}; it must be a mapping of settings")
+    decode = merge(generation, own.get("decode", {}))
+    refuse_set(known, {**own, "decode": decode}, KEYWORDS)
     return own, generation
 
 

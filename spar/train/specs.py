@@ -214,6 +214,8 @@ class EvalItem(Settings):
     """Its name in the loop, and its folder's."""
     benchmark: str
     config: EvalConfig
+    show: tuple[str, ...] = setting((), omit_default=True)
+    """Metrics that it must have; () in all evaluations of a loop but the first one."""
 
 
 class EvalStageSpec(FolderSpec):

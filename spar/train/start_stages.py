@@ -15,6 +15,7 @@ from spar.config import DecodeConfig
 from spar.embedded import CHECKPOINT
 from spar.errors import UsageError
 from spar.record.training import PROMPTS, iteration_folder
+from spar.train.assignments import merge
 from spar.train.backtranslation import TextsSpec
 from spar.train.functions import CheckSpec, JoinSpec
 from spar.train.prompts_spec import PromptsSpec
@@ -174,7 +175,7 @@ def template_arguments(config: TrainConfig, *kinds: ReplyKind) -> dict[str, Any]
     """
     if kinds == ("draft",):
         return config.decode.template_arguments(config.decode.draft)
-    values = {**config.decode.stored(), **config.search}
+    values = merge(config.decode.stored(), config.search, DecodeConfig)
     search: DecodeConfig = validated(DecodeConfig, values, "the settings of the stage search")
     return shared_arguments({"draft": config.decode, "vote": search, "refine": search}, kinds)
 

@@ -195,6 +195,8 @@ class ShownScore:
     stderr: float | None
     unit: str = ""
     """"" for a fraction."""
+    n: int | None = None
+    """Examples in it."""
 
     def __str__(self) -> str:
         digits, scale = (3, 1) if self.unit else (1, 100)
@@ -210,11 +212,12 @@ def shown_scores(config: TrainConfig, scores: Scores) -> dict[str, ShownScore]:
         for name in item.show or tuple(metrics)[:1]:
             if name in metrics:
                 of = metrics[name]
-                stderr = of.get("stderr")
+                stderr, n = of.get("stderr"), of.get("n")
                 shown[f"{item.title} {name}"] = ShownScore(
                     float(of.get("value") or 0.0),
                     None if stderr is None else float(stderr),
                     str(of.get(UNIT) or ""),
+                    None if n is None else int(n),
                 )
     return shown
 

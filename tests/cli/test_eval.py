@@ -156,6 +156,18 @@ def test_a_larger_limit_extends_a_run(tmp_path: Path) -> None:
     assert len(ASKED) - num_requests == 4
 
 
+def test_a_smaller_limit_says_that_fewer_examples_are_scored(tmp_path: Path) -> None:
+    """Once: the results are of fewer from then on, and the answers remain."""
+    line = "7 examples were scored here, now 5; the same command with a larger --limit"
+    spar_eval(tmp_path, config=settings(limit=7))
+    (few,) = spar_eval(tmp_path, config=settings(limit=5))
+    assert few.n == 5 and any(note.startswith(line) for note in few.notes)
+    (same,) = spar_eval(tmp_path, config=settings(limit=5))
+    (more,) = spar_eval(tmp_path, config=settings(limit=7))
+    (new,) = spar_eval(tmp_path, config=settings(limit=2, seed=1), overwrite=True)
+    assert not any("were scored here" in note for each in (same, more, new) for note in each.notes)
+
+
 def test_other_settings_are_rejected_in_the_same_directory(tmp_path: Path) -> None:
     """The error has the difference; `--overwrite` deletes the first run and starts over."""
     spar_eval(tmp_path)

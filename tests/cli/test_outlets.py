@@ -34,6 +34,7 @@ from spar.models.cache import CachedModel, ModelSource
 from spar.record.evaluation import Metric, Results
 from spar.sanitize import printable
 from spar.store import read_trees
+from spar.train.status import ShownScore
 from spar.types import Finding, Judgement, Node, SearchTree
 from tests.fakes import make_prompt
 from tests.strategies import any_text
@@ -100,8 +101,9 @@ def _doctor(text: str) -> None:
 
 
 def _scores(text: str) -> None:
-    state: Any = SimpleNamespace(config=None, scores={1: {}})
-    with mock.patch.object(train_view, "shown_scores", return_value={text: text}):
+    state: Any = SimpleNamespace(config=SimpleNamespace(benchmarks=()), scores={1: {}})
+    score = ShownScore(0.5, None)
+    with mock.patch.object(train_view, "shown_scores", return_value={text: score}):
         open_console(400).print(train_view._scores(state))
 
 

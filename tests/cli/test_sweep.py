@@ -28,6 +28,7 @@ from spar.record.evaluation import read_results
 from spar.store import read_summary
 from spar.types import Node
 from tests.cli.test_decode import comparable, rows, spar
+from tests.fakes import Notes
 from tests.requires import requires
 from tests.strategies import SEARCHED
 
@@ -239,6 +240,21 @@ def test_trees_replayed_before_a_kill_count_as_replayed(tmp_path: Path) -> None:
         )
     )
     assert [(row.replayed, row.prompts) for row in few] == [(4, 4), (0, 4)]
+
+
+def test_a_smaller_limit_is_noted(tmp_path: Path) -> None:
+    """All points are scored on fewer examples than before."""
+    swept(tmp_path, 1)
+    notes: list[str] = []
+    grid, request = Sweep(("bfs",), (1,)), EvalRequest(("toy",), tmp_path)
+    directory = tmp_path / "toy"
+    for _ in range(2):
+        asyncio.run(
+            sweep(settings(limit=4), request, grid, directory=directory, listener=Notes(notes))
+        )
+    assert [note.partition(";")[0] for note in notes if "were scored" in note] == [
+        "12 examples were scored here, now 4"
+    ]
 
 
 def test_searched_trees_do_not_count_as_replayed(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from spar.cli.interrupts import interruptible
 from spar.cli.run_train import print_status
 from spar.cli.show.train_view import LiveView, PlainView, open_view, tables
 from spar.errors import Interrupted, RunStopped, UsageError
-from spar.record.training import METRICS, MetricsRow, TrainReport
+from spar.record.training import METRICS, SCORES_FILE, MetricsRow, TrainReport
 from spar.train.stage import Stage, write_record
 from spar.train.stage_runner import StageActivity
 from spar.train.status import read_loop
@@ -47,6 +47,24 @@ def test_a_row_for_each_iteration(tmp_path: Path, script: Script) -> None:
     rows = [line for line in text.splitlines() if line.startswith("│")]
     assert len(rows) == 4  # iterations 0, 1, 2 and one score
     assert "50.0 ± 10.0" in text and "toy pass" in text
+
+
+def test_unequal_numbers_of_examples_are_shown(tmp_path: Path, script: Script) -> None:
+    """Below the scores of iterations that were evaluated on different examples, and nowhere else."""
+    run = tmp_path / "run"
+    go(script, run, settings())
+    assert " n " not in shown(run)
+    file = run / "iteration-1" / "eval" / SCORES_FILE
+    file.write_text(file.read_text().replace('"n": 4', '"n": 1200'))
+    (row,) = [line for line in shown(run).splitlines() if " n " in line]
+    assert [cell.strip() for cell in row.strip("│").split("│")] == ["n", "4", "1,200"]
+
+
+def test_a_metric_without_scores_has_a_row(tmp_path: Path, script: Script) -> None:
+    """It is not left out of the table without a word."""
+    go(script, tmp_path / "run", settings(benchmarks=({"benchmark": "toy", "show": ("gone",)},)))
+    (row,) = [line for line in shown(tmp_path / "run").splitlines() if "toy gone" in line]
+    assert [cell.strip() for cell in row.strip("│").split("│")] == ["toy gone", "-", "-"]
 
 
 def test_a_message_cannot_style_the_terminal(tmp_path: Path, script: Script) -> None:

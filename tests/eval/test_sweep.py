@@ -19,6 +19,7 @@ from spar.config import FREE, EvalConfig
 from spar.errors import RunLocked, UsageError
 from spar.estimate.evaluation import sweep_text
 from spar.eval.benchmark import ANSWERS
+from spar.eval.metric_names import has_metric
 from spar.eval.plots import plot
 from spar.eval.runner import EvalRequest
 from spar.eval.sweep import Point, fill, parse_strategy, plan, sources
@@ -367,6 +368,14 @@ def test_the_headline_metric() -> None:
         headline(results(), "ac")
     with pytest.raises(UsageError, match="no example was scored"):
         headline(results(metrics={}))
+
+
+def test_a_metric_of_some_examples_alone_is_the_benchmarks_too() -> None:
+    """A loop may show it, as it may a group of a metric, where the first evaluation has none."""
+    role = results(benchmark="nano-if")
+    assert has_metric(role, "refine_pass") and has_metric(role, "acc/hard")
+    assert not has_metric(role, "nope") and not has_metric(role, "nope/hard")
+    assert not has_metric(results(benchmark="nano-if-answers"), "refine_pass")
 
 
 async def test_a_row_sums_up_a_run() -> None:

@@ -568,6 +568,40 @@ def test_a_file_shorter_than_an_iteration(tmp_path: Path) -> None:
     assert len(list(prompts_of(settings(prompts=str(path)), 2))) == 2
 
 
+@pytest.mark.parametrize(("measure_start", "first"), [(True, "0/eval"), (False, "1/eval")])
+def test_the_first_evaluation_must_have_the_metrics_to_show(
+    *, measure_start: bool, first: str, tmp_path: Path, script: Script
+) -> None:
+    """Later ones may lack one, such as that of rejected drafts; which are shown may change at any time."""
+    run, item = tmp_path / "run", {"benchmark": "toy", "show": ("pass",)}
+    config = settings(iterations=2, benchmarks=(item,), measure_start=measure_start)
+    go(script, run, config)
+    checked = [
+        title for title, spec in script.specs.items() if spec.get("items", [{}])[0].get("show")
+    ]
+    assert checked == [first]
+    go(script, run, with_changes(config, {}, ["benchmarks=[{benchmark: toy, show: [both]}]"]))
+    assert read_config(run)[0].benchmarks[0].show == ("both",)
+
+
+@pytest.mark.parametrize("change", ["eval.limit=4", "eval.total_budget=9"])
+def test_all_iterations_are_evaluated_on_the_same_examples(
+    change: str, tmp_path: Path, script: Script
+) -> None:
+    """What decides that is refused once an evaluation was started, also where nothing is left to run."""
+    run = tmp_path / "run"
+    config = settings(iterations=1)
+    go(script, run, config)
+    for iterations in (1, 2):
+        changed = with_changes(config, {"iterations": iterations}, [change])
+        with pytest.raises(ConfigChanged, match=change.partition("=")[0]) as refused:
+            go(script, run, changed)
+        assert "--rerun-from 0/eval" in str(refused.value)
+    assert read_config(run)[0] == config
+    go(script, run, with_changes(config, {"iterations": 2}, ["eval.data=elsewhere"]))
+    assert script.ran[-1] == "2/eval"
+
+
 def test_trainers_settings_are_checked_before_anything_runs() -> None:
     """A wrong key, a wrong value, and one that the loop sets."""
     for change, words in (

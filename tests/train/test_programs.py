@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from spar.errors import EngineError, RunStopped
+from spar.errors import EngineError, RunStopped, UsageError
 from spar.infer.engine_wrappers import unwrap
 from spar.record.training_data import Pair
 from spar.run.engines import Engines
@@ -19,7 +19,7 @@ from spar.train.loop import loop_pipeline
 from spar.train.pipeline import StageSelection, run_pipeline
 from spar.train.recipe import load_train
 from spar.train.stage import Stage
-from spar.train.status import read_loop
+from spar.train.status import read_config, read_loop
 from spar.verifiers import passes
 from spar.worker import execute
 from tests.fakes import Notes
@@ -146,6 +146,21 @@ def test_an_evaluation_stage_loads_a_model_once(
     )
     assert read_loop(tmp_path / "run").scores[0].keys() == {"nano-if", "again"}
     assert len(opened) == loads
+
+
+def test_a_misspelt_metric_stops_a_loop_before_it_trains(tmp_path: Path) -> None:
+    """The first evaluation names those that there are; with one of these the loop goes on from what it has answered."""
+    run, changes = tmp_path / "run", ("eval.limit=2", "eval.draft.max_tokens=4")
+    item = "benchmarks=[{{name: g, benchmark: nano-if-answers, show: [{}]}}]"
+    with pytest.raises(UsageError, match=r"stage 0/eval: show of 'g'.* no metric 'nope'") as error:
+        go(run, item.format("nope"), *changes, stop_after="eval")
+    assert "accepted: pass, pass_instruction" in str(error.value)
+    trees = (run / "iteration-0" / "eval" / "g" / "nano-if-answers" / "trees.jsonl").stat()
+    go(run, item.format("pass, pass/short"), *changes, stop_after="eval")
+    assert read_loop(run).scores[0]["g"]["pass"]["n"] == 2
+    after = (run / "iteration-0" / "eval" / "g" / "nano-if-answers" / "trees.jsonl").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (trees.st_ino, trees.st_mtime_ns)
+    assert read_config(run)[0].benchmarks[0].show == ("pass", "pass/short")
 
 
 def test_an_engine_that_dies_fails_its_own_evaluation_alone(

@@ -241,6 +241,8 @@ def test_a_process_passes_on_what_would_let_it_go_on(tmp_path: Path) -> None:
         ("iterations=7", True),
         ("dpo.beta=0.2", False),
         ("sft.epochs=9", False),
+        ("eval.limit=9", False),
+        ("eval.device=cpu", True),
     ],
 )
 def test_the_same_command_with_what_may_change_finds_the_loop(change: str, is_same: bool) -> None:
@@ -264,6 +266,7 @@ def test_a_folder_that_an_earlier_version_named_is_found(
     """By the settings that it was started with; the digest of that version had more of them."""
     monkeypatch.chdir(tmp_path)
     config = load_train("nano", {"iterations": 3}, ["min_pairs=3"])
+    limited = load_train("nano", {"iterations": 3}, ["min_pairs=3", "eval.limit=4"])
     once = load_train("nano", {"iterations": 3}, ["iterative=false"])
     names = {config.iterative: "runs/train-eb29275c", once.iterative: "runs/train-054c1b34"}
     for each in (config, once):
@@ -272,6 +275,7 @@ def test_a_folder_that_an_earlier_version_named_is_found(
         (folder / MANIFEST).write_text(loop_pipeline(each, folder).manifest.model_dump_json())
     assert str(default_directory(config)) == names[True]
     assert str(default_directory(load_train("nano", {}, ["min_pairs=2"]))) != names[True]
+    assert str(default_directory(limited)) != names[True]
     assert str(default_directory(once)) == names[False]
     fewer = load_train("nano", {"iterations": 2}, ["iterative=false"])
     assert str(default_directory(fewer)) != names[False]

@@ -300,17 +300,28 @@ def _message(state: StageState) -> str:
 
 
 def _scores(state: LoopState) -> Table:
+    """A row a metric; below it a row with its examples, where the iterations do not have equally many."""
     from rich.table import Table
 
     rows = {i: shown_scores(state.config, scores) for i, scores in state.scores.items()}
-    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    evaluated = {title for scores in state.scores.values() for title in scores}
+    chosen = [
+        f"{item.title} {name}"
+        for item in state.config.benchmarks
+        for name in item.show
+        if item.title in evaluated
+    ]
+    names = list(dict.fromkeys([*(name for row in rows.values() for name in row), *chosen]))
     table = Table(title="scores after each iteration", title_justify="left")
     table.add_column("score")
     for iteration in rows:
         table.add_column(str(iteration), justify="right", no_wrap=True)
     for name in names:
-        cells = [str(row.get(name, "-")) for row in rows.values()]
-        table.add_row(*map(as_text, (name, *cells)))
+        cells = [row.get(name) for row in rows.values()]
+        table.add_row(*map(as_text, (name, *(str(cell or "-") for cell in cells))))
+        counts = [cell.n if cell else None for cell in cells]
+        if len({*counts} - {None}) > 1:
+            table.add_row(*map(as_text, ("  n", *("-" if n is None else f"{n:,}" for n in counts))))
     return table
 
 

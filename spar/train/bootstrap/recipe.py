@@ -27,6 +27,7 @@ from spar.record.training_data import JudgementFilter
 from spar.train.assignments import (
     assignment,
     explain_validation_error,
+    merge,
     put_value,
     require_rows,
     tuples,
@@ -141,7 +142,8 @@ class BootstrapConfig(Settings):
             `search` has an unknown setting, or a wrong value.
         """
         try:
-            config = DecodeConfig.model_validate({**self.teacher.stored(), **tuples(self.search)})
+            refining = merge(self.teacher.stored(), tuples(self.search), DecodeConfig)
+            config = DecodeConfig.model_validate(refining)
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(map(str, ("search", *first["loc"])))
@@ -170,7 +172,8 @@ def load_bootstrap(
     recipe:
         A YAML file, or the name of one in `spar/recipes`.
     overrides:
-        Field of `BootstrapConfig` to value; None values are left out, here and below.
+        Field of `BootstrapConfig` to value; None values are left out, here and below. Some settings of a section leave
+        its others as they are, as in `spar.train.recipe.load_train`.
     assignments:
         `actor.learning_rate=1e-6`, `teacher.votes=3`: dotted keys and their YAML values.
     student, teacher:
@@ -186,12 +189,14 @@ def load_bootstrap(
     overrides, student, teacher = map(_without_none, (overrides, student, teacher))
     refuse_set(OF_BOOTSTRAP, {**overrides, "student": student, "teacher": teacher}, KEYWORDS)
     refuse_assignments(OF_BOOTSTRAP, assignments)
-    values.update(overrides)
+    values = merge(values, overrides)
     _inherit_from_loop(values, section(recipe, "train", optional=True))
     # The recipe's decode section is the student's; the teacher only inherits its sampling.
     sections = {
-        "student": {**_fields(values, "student", recipe), **student},
-        "teacher": {**_DEFAULT_MODEL, **_fields(values, "teacher", recipe), **teacher},
+        "student": merge(_fields(values, "student", recipe), student, DecodeConfig),
+        "teacher": merge(
+            {**_DEFAULT_MODEL, **_fields(values, "teacher", recipe)}, teacher, DecodeConfig
+        ),
     }
     flags = {"student": student, "teacher": teacher}
     values |= {
@@ -220,9 +225,9 @@ def _inherit_from_loop(values: dict[str, Any], loop: Mapping[str, Any]) -> None:
     rft = dict(loop.get("rft", {}))
     if "learning_rate" in rft:
         rft["learning_rate"] = 2 * float(rft["learning_rate"])
-    values["refiner"] = {**rft, **values.get("refiner", {})}
+    values["refiner"] = merge(rft, values.get("refiner", {}), SftSettings)
     rft.pop("epochs", None)  # the actor has more
-    values["actor"] = {**rft, **values.get("actor", {})}
+    values["actor"] = merge(rft, values.get("actor", {}), SftSettings)
     values.setdefault("launch", loop.get("launch", {}))
 
 
