@@ -22,6 +22,7 @@ from spar.errors import UsageError
 from spar.estimate.bootstrap import PromptCounts, plan_lines
 from spar.estimate.fit import training_processes
 from spar.estimate.memory import read_machine
+from spar.estimate.possible import check_examples_possible
 from spar.estimate.preflight import check_stages, is_remote
 from spar.estimate.requirements import check_requirements, missing_requirements
 from spar.files import expand_home
@@ -147,6 +148,7 @@ def plan_bootstrap(
     counts = _count_prompts(config)
     if not stages:
         return BootstrapPlan(pipeline, (), (f"{folder}: every selected stage is done",))
+    check_examples_possible(config, stages, counts)
     _check_teacher(config)
     _check_student(config)
     if not _is_to_come(_student(config)):

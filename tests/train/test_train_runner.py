@@ -239,7 +239,7 @@ def test_a_script_without_a_main_guard(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "noted"), [([], True), (["checkable={n: 8, holdout: 2}"], False)]
+    ("changes", "noted"), [([], True), (["checkable={n: 32, holdout: 2}"], False)]
 )
 def test_an_evaluation_without_held_out_prompts_is_noted(
     changes: list[str], noted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
