@@ -13,11 +13,11 @@ Every stage runs in a process of its own (`spar.stage_processes`), so a script n
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spar.embedded import CHECKPOINT
+from spar.embedded import CHECKPOINT, embedded_note, is_embedded
 from spar.errors import UsageError
 from spar.estimate.bootstrap import PromptCounts, plan_lines
 from spar.estimate.fit import training_processes
@@ -157,10 +157,21 @@ def plan_bootstrap(
     teacher = engine_label(deployments(config.teacher)["actor"])
     missing = missing_requirements(folder, stages)
     notes = (
-        *(f"bootstrap: {folder}", f"teacher: {teacher}", *plan_lines(config, stages, counts)),
+        *(f"bootstrap: {folder}", f"teacher: {teacher}", *_embedded_notes(config)),
+        *plan_lines(config, stages, counts),
         *(f"missing here: {line}" for line in missing),
     )
     return BootstrapPlan(pipeline, tuple(stages), notes, missing)
+
+
+def _embedded_notes(config: BootstrapConfig) -> Iterator[str]:
+    """A line for the student and the teacher where the embedded model is to learn from prompts that are not nano-if's."""
+    if not (config.prompts or config.refiner_prompts):
+        return
+    if is_embedded(config.base):
+        yield embedded_note("student")
+    if any(map(is_embedded, loaded_models(config.teacher))):
+        yield embedded_note("teacher", "--teacher-model")
 
 
 def has_chat_template(folder: Path) -> bool:

@@ -225,6 +225,7 @@ def test_a_dry_run_prints_the_plan(tmp_path: Path, capsys: pytest.CaptureFixture
     flags = ("--teacher-engine", "fake", "--out", str(tmp_path / "run"), "--recipe", "paper")
     command(str(prompts(tmp_path)), *flags, "--dry-run")
     assert capsys.readouterr().err.splitlines()[2:] == [
+        "student: the embedded one, which knows only the small language of nano-if; name another with --model",
         "answers: 7 answers of the teacher",
         "drafts: 14 drafts of the student, 2 for each of 7 prompts",
         "judge: at most 70 votes of the teacher, 5 on each of 14 drafts",

@@ -100,3 +100,22 @@ def test_more_examples_than_a_bootstrap_can_have(
         return
     with pytest.raises(UsageError, match=message):
         plan_bootstrap(config, out=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("own", "teacher", "notes"),
+    [
+        (True, {}, ["student", "teacher"]),
+        (True, {"engine": "fake"}, ["student"]),
+        (False, {}, []),
+    ],
+)
+def test_prompts_that_the_embedded_model_does_not_know_are_noted(
+    own: bool, teacher: dict[str, str], notes: list[str], tmp_path: Path
+) -> None:
+    """Of a bootstrap as of a loop: the line names who the embedded model is."""
+    values = {"prompts": prompts_file(tmp_path) if own else ""}
+    config = load_bootstrap("nano", values, student={}, teacher=teacher)
+    plan = plan_bootstrap(config, out=tmp_path / "run")
+    noted = [line.partition(":")[0] for line in plan.notes if "small language of nano-if" in line]
+    assert noted == notes
