@@ -47,7 +47,7 @@ from spar.train.pipeline import (
     Pipeline,
     StageSelection,
     run_pipeline,
-    select_stages,
+    select_runnable,
     with_models,
 )
 from spar.train.settings import SftSettings
@@ -144,7 +144,7 @@ def plan_bootstrap(
     """
     folder = expand_home(Path(out)) if out is not None else default_directory(config)
     pipeline = bootstrap_pipeline(config, folder)
-    _, stages = select_stages(pipeline.stages, selection, overwrite=overwrite)
+    _, stages = select_runnable(pipeline, selection, overwrite=overwrite)
     counts = _count_prompts(config)
     if not stages:
         return BootstrapPlan(pipeline, (), (f"{folder}: every selected stage is done",))

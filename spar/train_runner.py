@@ -47,7 +47,7 @@ from spar.train.pipeline import (
     StageSelection,
     check_unchanged,
     run_pipeline,
-    select_stages,
+    select_runnable,
     with_models,
 )
 from spar.train.recipe import MIXES, TrainConfig
@@ -207,7 +207,7 @@ def plan_train(
     folder = expand_home(Path(out)) if out is not None else default_directory(config)
     num_prompts = _check(config)
     pipeline = loop_pipeline(config, folder, overwrite=overwrite)
-    first, stages = select_stages(pipeline.stages, selection, overwrite=overwrite)
+    first, stages = select_runnable(pipeline, selection, overwrite=overwrite)
     if not overwrite:
         check_unchanged(pipeline, first)
     check_pairs_possible(config, stages, num_prompts)
