@@ -13,15 +13,16 @@ Every stage runs in a process of its own (`spar.stage_processes`), so a script n
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spar.embedded import CHECKPOINT
+from spar.embedded import CHECKPOINT, embedded_note, is_embedded
 from spar.errors import UsageError
 from spar.estimate.bootstrap import PromptCounts, plan_lines
 from spar.estimate.fit import training_processes
 from spar.estimate.memory import read_machine
+from spar.estimate.possible import check_examples_possible
 from spar.estimate.preflight import check_stages, is_remote
 from spar.estimate.requirements import check_requirements, missing_requirements
 from spar.files import expand_home
@@ -46,7 +47,7 @@ from spar.train.pipeline import (
     Pipeline,
     StageSelection,
     run_pipeline,
-    select_stages,
+    select_runnable,
     with_models,
 )
 from spar.train.settings import SftSettings
@@ -143,10 +144,11 @@ def plan_bootstrap(
     """
     folder = expand_home(Path(out)) if out is not None else default_directory(config)
     pipeline = bootstrap_pipeline(config, folder)
-    _, stages = select_stages(pipeline.stages, selection, overwrite=overwrite)
+    _, stages = select_runnable(pipeline, selection, overwrite=overwrite)
     counts = _count_prompts(config)
     if not stages:
         return BootstrapPlan(pipeline, (), (f"{folder}: every selected stage is done",))
+    check_examples_possible(config, stages, counts)
     _check_teacher(config)
     _check_student(config)
     if not _is_to_come(_student(config)):
@@ -155,10 +157,21 @@ def plan_bootstrap(
     teacher = engine_label(deployments(config.teacher)["actor"])
     missing = missing_requirements(folder, stages)
     notes = (
-        *(f"bootstrap: {folder}", f"teacher: {teacher}", *plan_lines(config, stages, counts)),
+        *(f"bootstrap: {folder}", f"teacher: {teacher}", *_embedded_notes(config)),
+        *plan_lines(config, stages, counts),
         *(f"missing here: {line}" for line in missing),
     )
     return BootstrapPlan(pipeline, tuple(stages), notes, missing)
+
+
+def _embedded_notes(config: BootstrapConfig) -> Iterator[str]:
+    """A line for the student and the teacher where the embedded model is to learn from prompts that are not nano-if's."""
+    if not (config.prompts or config.refiner_prompts):
+        return
+    if is_embedded(config.base):
+        yield embedded_note("student")
+    if any(map(is_embedded, loaded_models(config.teacher))):
+        yield embedded_note("teacher", "--teacher-model")
 
 
 def has_chat_template(folder: Path) -> bool:

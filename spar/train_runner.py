@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from spar.errors import Interrupted, RunLocked, UsageError
+from spar.estimate.possible import check_pairs_possible
 from spar.estimate.preflight import is_remote
 from spar.estimate.requirements import check_requirements, missing_requirements
 from spar.estimate.training import Estimate, check_disk, estimate, lines
@@ -46,7 +47,7 @@ from spar.train.pipeline import (
     StageSelection,
     check_unchanged,
     run_pipeline,
-    select_stages,
+    select_runnable,
     with_models,
 )
 from spar.train.recipe import MIXES, TrainConfig
@@ -206,9 +207,10 @@ def plan_train(
     folder = expand_home(Path(out)) if out is not None else default_directory(config)
     num_prompts = _check(config)
     pipeline = loop_pipeline(config, folder, overwrite=overwrite)
-    first, stages = select_stages(pipeline.stages, selection, overwrite=overwrite)
+    first, stages = select_runnable(pipeline, selection, overwrite=overwrite)
     if not overwrite:
         check_unchanged(pipeline, first)
+    check_pairs_possible(config, stages, num_prompts)
     estimated = estimate(config, stages, num_prompts) if stages else None
     missing = missing_requirements(folder, stages)
     hints = _mix_hint(config), _held_out_hint(config), _unused_refiner_hint(config)

@@ -38,6 +38,22 @@ class PromptCounts:
     refiner: int
 
 
+@dataclass(frozen=True, slots=True)
+class ExampleCounts:
+    """The examples of a bootstrap."""
+
+    actor: int
+    refiner: int
+
+
+def most_examples(config: BootstrapConfig, counts: PromptCounts) -> ExampleCounts:
+    """The examples that the generations can give, within the quotas: of a search a refinement, and a judgement of either verdict."""
+    drafts = counts.refiner * config.samples
+    judgements = min(config.max_judgements // 2 * 2, drafts + 2 * counts.refiner)
+    refinements = min(config.max_refinements, counts.refiner)
+    return ExampleCounts(min(counts.actor, config.max_answers), refinements + judgements)
+
+
 def plan_lines(
     config: BootstrapConfig, stages: Iterable[Stage], counts: PromptCounts
 ) -> Iterator[str]:
@@ -48,8 +64,7 @@ def plan_lines(
 
 def _line(config: BootstrapConfig, spec: StageSpec, counts: PromptCounts) -> str:
     drafts = counts.refiner * config.samples
-    answers = min(counts.actor, config.max_answers)
-    each_verdict = config.max_judgements // 2
+    most = most_examples(config, counts)
     match spec:
         case AnswerSpec():
             return f"{counts.actor:,} answers of the teacher"
@@ -71,14 +86,10 @@ def _line(config: BootstrapConfig, spec: StageSpec, counts: PromptCounts) -> str
                 f"the teacher, by {search.strategy} from one failing draft of each prompt that has one"
             )
         case BootstrapBuildSpec():
-            refiner = config.max_refinements + 2 * each_verdict
-            return f"at most {answers:,} examples for the actor and {refiner:,} for the refiner"
+            return f"at most {most.actor:,} examples for the actor and {most.refiner:,} for the refiner"
         case TrainingSpec():
-            judged = drafts + 2 * counts.refiner  # a search yields at most two judgements
-            refinements = min(config.max_refinements, counts.refiner)
-            examples = refinements + min(2 * each_verdict, judged)
             settings = spec.settings
-            steps = settings.num_steps(answers if spec.role == "actor" else examples)
+            steps = settings.num_steps(most.actor if spec.role == "actor" else most.refiner)
             base = shown_model(config.base)
             model = "the embedded model" if base == "embedded" else base
             return f"at most {steps:,} steps of {settings.batch} examples, from {model}"

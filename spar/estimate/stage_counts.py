@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from spar.estimate.calls import most_responses
 from spar.plugins import JUDGES, REFINERS
+from spar.record.training_data import PAIR_RUNS
 from spar.train.data.selection import QUOTAS
 from spar.train.recipe import TrainConfig
 from spar.train.specs import (
@@ -79,7 +80,7 @@ def count_stage(config: TrainConfig, stage: Stage, prompts: int) -> StageCounts:
             judgement = _reply_bytes(decode.vote.max_tokens)
             example = pair + judgement + _reply_bytes(decode.refine.max_tokens)
             examples = _most_examples(config, prompts) if "rft" in config.methods else 0
-            pairs = _most_pairs(config, prompts) if "dpo" in config.methods else 0
+            pairs = _all_pairs(config, prompts) if "dpo" in config.methods else 0
             return StageCounts(text_bytes=int(pairs * pair + examples * example))
         case EvalStageSpec():
             return StageCounts(evaluations=len(stage.spec.items))
@@ -87,6 +88,17 @@ def count_stage(config: TrainConfig, stage: Stage, prompts: int) -> StageCounts:
             steps = stage.spec.num_steps or _most_steps(config, stage.name, stage.spec, prompts)
             return StageCounts(steps=Counter({stage.name: steps}))
     return StageCounts()
+
+
+def most_pairs(config: TrainConfig, prompts: int) -> int:
+    """The pairs of answers that an iteration's prompts can give: of each prompt one from a run, at most `max_pairs`.
+
+    Two drafts make a pair, a draft and its refinement, or a draft and the prompt's own reply.
+    """
+    runs = PAIR_RUNS[config.pairs]
+    takes_two_drafts = "drafts" in runs and config.pairs != "reference"
+    num_runs = len(runs) - (takes_two_drafts and config.samples < 2)
+    return min(prompts * num_runs, config.max_pairs or prompts * num_runs)
 
 
 def _prompts_of(config: TrainConfig, name: str, prompts: int) -> int:
@@ -155,9 +167,9 @@ def _most_steps(config: TrainConfig, name: str, spec: TrainingSpec, prompts: int
         seeds = 0 if config.backtranslation is None else config.backtranslation.num_seeds
         return spec.settings.num_steps(seeds + (0 if name == "backward" else prompts))
     actor = spec.role == "actor"
-    return spec.settings.num_steps((_most_pairs if actor else _most_examples)(config, prompts))
+    return spec.settings.num_steps((_all_pairs if actor else _most_examples)(config, prompts))
 
 
-def _most_pairs(config: TrainConfig, prompts: int) -> int:
-    pairs = prompts * (2 if config.pairs == "both" else 1)
-    return min(pairs, config.max_pairs or pairs) + prompts * config.judge_pairs
+def _all_pairs(config: TrainConfig, prompts: int) -> int:
+    """The actor's pairs, with those of judgements."""
+    return most_pairs(config, prompts) + prompts * config.judge_pairs

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from spar.embedded import embedded_note, is_embedded
 from spar.errors import UsageError
 from spar.estimate.disk import DiskUsage, disk_usage
 from spar.estimate.fit import Resources, fit_lines, format_bytes, training_processes
@@ -23,11 +24,13 @@ from spar.estimate.memory import read_machine
 from spar.estimate.model_size import ModelSize, model_size
 from spar.estimate.preflight import check_stages
 from spar.estimate.stage_counts import StageCounts, count_stage
+from spar.run.resolve import model_roles, urls
 from spar.train.loop_stages import Models
 from spar.train.recipe import TrainConfig, first_models
 from spar.train.specs import TrainingSpec
 from spar.train.stage import Stage
 from spar.train.status import read_config
+from spar.types import ROLES, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class Estimate:
     """Of each iteration."""
     toy_prompts: bool
     """Whether the prompts are nano-if's and the model is not the embedded one."""
+    toy_roles: tuple[Role, ...]
+    """Roles that the embedded model plays where the prompts are not nano-if's."""
     counts: StageCounts
     disk: DiskUsage
     fits: tuple[str, ...] = ()
@@ -72,11 +77,13 @@ def estimate_on(
 ) -> Estimate:
     """What the stages take on these resources; parameters as `estimate`'s."""
     prompts = min(config.prompts_at_once, num_prompts or config.prompts_at_once)
+    first, own_prompts = _first_config(config), _has_own_prompts(config)
     sizes = trained_sizes(config, stages)
     return Estimate(
         stages=tuple(stage.title for stage in stages),
         prompts=prompts,
-        toy_prompts=not config.prompts and not config.makes_prompts and not _is_embedded(config),
+        toy_prompts=not own_prompts and not all(map(is_embedded, first_models(first))),
+        toy_roles=_embedded_roles(first) if own_prompts else (),
         counts=sum(
             (count_stage(config.of_iteration(s.iteration), s, prompts) for s in stages),
             StageCounts(),
@@ -88,7 +95,7 @@ def estimate_on(
 
 def lines(estimate: Estimate) -> list[str]:
     """The estimate in human-readable lines."""
-    counts, titles = estimate.counts, estimate.stages
+    counts, titles, toy_roles = estimate.counts, estimate.stages, estimate.toy_roles
     span = f"{titles[0]} to {titles[-1]}" if len(titles) > 1 else titles[0]
     output = [
         f"{len(titles)} stage{'s' * (len(titles) > 1)} to run, {span}, over {estimate.prompts:,} "
@@ -99,6 +106,10 @@ def lines(estimate: Estimate) -> list[str]:
             "note: the prompts are nano-if's, the embedded model's toy language, which teach another "
             "model little; give a file: spar train prompts.jsonl"
         )
+    if set(toy_roles) >= {"actor", "refiner"}:
+        output.append(embedded_note())
+    else:
+        output += [embedded_note(role, f"--{role}-model") for role in toy_roles]
     generated = [f"{counts.drafts:,} drafts"] * bool(counts.drafts)
     generated += [f"{counts.draft_votes:,} votes on drafts"] * bool(counts.draft_votes)
     searched = [f"{counts.refinements:,} refinements"] * bool(counts.refinements)
@@ -151,8 +162,8 @@ def trained_sizes(config: TrainConfig, stages: Sequence[Stage]) -> Mapping[str, 
     return sizes
 
 
-def _is_embedded(config: TrainConfig) -> bool:
-    """Whether a loop trains the embedded model; one that continues another trains what that one started from."""
+def _first_config(config: TrainConfig) -> TrainConfig:
+    """The settings of the loop whose models were the first: a loop that continues another trains what that one started from."""
     seen: set[str] = set()
     while config.start and config.start not in seen:
         seen.add(config.start)
@@ -160,7 +171,26 @@ def _is_embedded(config: TrainConfig) -> bool:
             config, _ = read_config(Path(config.start))
         except UsageError:  # it is gone; what this loop starts from is stored in its own folder
             break
-    return not any(first_models(config))
+    return config
+
+
+def _has_own_prompts(config: TrainConfig) -> bool:
+    """Whether the prompts, or what they are made of, are not nano-if's."""
+    texts = config.backtranslation is not None and config.backtranslation.texts
+    instructions = config.functions is not None and config.functions.instructions
+    return bool(config.prompts or config.makes_prompts or texts or instructions)
+
+
+def _embedded_roles(config: TrainConfig) -> tuple[Role, ...]:
+    """Roles that the embedded model plays; the judge alone where it is not the refiner's model."""
+    decode, (actor, refiner) = config.decode, first_models(config)
+    names = {"actor": actor, "refiner": refiner, "judge": decode.judge_model or refiner}
+    embedded = [
+        role
+        for role in model_roles(decode, ROLES)
+        if not urls(decode)[role] and is_embedded(names[role])
+    ]
+    return tuple(role for role in embedded if role != "judge" or "refiner" not in embedded)
 
 
 def _disk_line(disk: DiskUsage) -> str:

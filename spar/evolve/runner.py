@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from spar.embedded import embedded_note, is_embedded
 from spar.errors import SparError, UsageError
 from spar.evolve.benchmarks import absent_note
 from spar.evolve.finalize import finalize
@@ -22,7 +23,7 @@ from spar.manifest import Manifest
 from spar.record.evolution import FILES, EvolveReport
 from spar.run.build import make_manifest
 from spar.run.job import Job
-from spar.run.resolve import resolve_config
+from spar.run.resolve import deployments, loads_models, resolve_config
 from spar.run.resume import PromptSource, is_complete
 from spar.run.session import Run
 from spar.store import RunStore, read_manifest
@@ -120,6 +121,9 @@ def notes(inputs: EvolveInputs) -> list[str]:
     """Human-readable hints before the teacher is called."""
     names = ", ".join(benchmark.name for benchmark in inputs.benchmarks)
     lines = [f"compared with: {names}", absent_note(inputs.absent)]
+    teacher = deployments(inputs.config)["actor"]
+    if loads_models(inputs.config) and not teacher.urls and is_embedded(teacher.model):
+        lines.append(embedded_note())
     if inputs.contaminated_seeds:
         count, first = len(inputs.contaminated_seeds), inputs.contaminated_seeds[0]
         lines.append(

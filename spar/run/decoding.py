@@ -10,7 +10,7 @@ from typing import Any
 
 from spar.config import DecodeConfig
 from spar.conversations import not_blank
-from spar.embedded import is_embedded
+from spar.embedded import embedded_note, is_embedded
 from spar.errors import SparError, UsageError
 from spar.infer.summary import Summary
 from spar.listener import Listener
@@ -227,7 +227,7 @@ def assumed(config: DecodeConfig, num_prompts: int) -> Iterator[str]:
     if not config.prompts:
         yield f"prompts: {num_prompts:,} of nano-if's test split, since none were passed"
     elif any(map(is_embedded, loaded_models(config))):
-        yield "model: the embedded one, which knows only the small language of nano-if; name another with --model"
+        yield embedded_note()
 
 
 def ignored_temperature(config: DecodeConfig, chosen: Mapping[str, Any]) -> list[str]:

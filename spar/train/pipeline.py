@@ -22,6 +22,7 @@ from spar.manifest import Manifest, config_digest, with_sources
 from spar.pretrained import prepare_model
 from spar.store import MANIFEST
 from spar.train.stage import Stage, is_done
+from spar.train.stage_inputs import check_inputs
 from spar.train.stage_runner import (
     ExecuteStage,
     archive,
@@ -115,7 +116,7 @@ def run_pipeline(
 
     with lock(folder):
         check_owner(folder, pipeline.title)
-        first, selected = select_stages(stages, selection, overwrite=overwrite)
+        first, selected = select_runnable(pipeline, selection, overwrite=overwrite)
         if overwrite:
             _delete(pipeline)
         check_unchanged(pipeline, first)
@@ -233,6 +234,29 @@ def select_stages(
     if rerun and selection.only:
         _check_inputs_stay(stages[first:end], stages[end], rerun)
     return first, [stage for stage in open_stages if begin <= stages.index(stage) <= end]
+
+
+def select_runnable(
+    pipeline: Pipeline, selection: StageSelection, *, overwrite: bool = False
+) -> tuple[int, Sequence[Stage]]:
+    """As `select_stages`, of a pipeline whose folder has what the selected stages read.
+
+    Raises
+    ------
+    UsageError
+        As `select_stages`; an input is missing, or there is no pipeline of which a stage could run again.
+    """
+    first, selected = select_stages(pipeline.stages, selection, overwrite=overwrite)
+    is_new = overwrite or not (pipeline.folder / MANIFEST).is_file()
+    if selection.rerun_from and is_new:
+        why = "--overwrite deletes it" if overwrite else f"{pipeline.folder} has none"
+        raise UsageError(
+            f"--rerun-from {selection.rerun_from} runs stages of a {pipeline.title} again, and {why}; leave "
+            f"{'one of the two' if overwrite else 'it'} out"
+            + ("" if overwrite else ", or give the folder of one as --out")
+        )
+    check_inputs(pipeline.stages, selected, first, overwrite=overwrite)
+    return first, selected
 
 
 def _check_inputs_stay(archived: Sequence[Stage], only: Stage, rerun: str) -> None:

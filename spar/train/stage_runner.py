@@ -18,6 +18,7 @@ from spar.manifest import Manifest, refuse_changes
 from spar.record.training import REPLACED, StageRecord
 from spar.store import LOCK, MANIFEST, read_manifest, refuse_other_kind
 from spar.train.stage import Stage, read_record, write_record
+from spar.train.stage_inputs import missing_input
 from spar.types import Prompt
 
 ExecuteStage = Callable[[Stage, Callable[[], None]], None]
@@ -161,10 +162,7 @@ def run_stage(
     """
     missing = [path for path in stage.spec.inputs if not path.exists()]
     if missing:
-        raise UsageError(
-            f"stage {stage.title} needs {missing[0]}, which does not exist; run the stages before it, or "
-            "rerun the one that writes it with --rerun-from"
-        )
+        raise missing_input(stage, missing[0])
     stage.home.mkdir(exist_ok=True)
     before = read_record(stage)
     record = StageRecord(

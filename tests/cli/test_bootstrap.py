@@ -221,16 +221,17 @@ def test_usage_errors_come_before_any_request(tmp_path: Path, tiny_model: Path) 
 
 
 def test_a_dry_run_prints_the_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Generations of each stage and steps of each training, and nothing is written."""
+    """Generations of each stage, examples that they can give, and steps of each training; nothing is written."""
     flags = ("--teacher-engine", "fake", "--out", str(tmp_path / "run"), "--recipe", "paper")
     command(str(prompts(tmp_path)), *flags, "--dry-run")
     assert capsys.readouterr().err.splitlines()[2:] == [
+        "student: the embedded one, which knows only the small language of nano-if; name another with --model",
         "answers: 7 answers of the teacher",
         "drafts: 14 drafts of the student, 2 for each of 7 prompts",
         "judge: at most 70 votes of the teacher, 5 on each of 14 drafts",
         "refine: at most 21 refinements and 105 votes of the teacher, by iterative from one failing draft "
         "of each prompt that has one",
-        "build: at most 7 examples for the actor and 5,000 for the refiner",
+        "build: at most 7 examples for the actor and 35 for the refiner",
         "sft-actor: at most 5 steps of 64 examples, from the embedded model",
         "sft-refiner: at most 3 steps of 64 examples, from the embedded model",
     ]

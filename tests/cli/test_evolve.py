@@ -225,13 +225,16 @@ def test_standard_input_and_json_output(tmp_path: Path, data: Path) -> None:
 
 
 def test_dry_run_shows_a_request_and_the_cost(tmp_path: Path, seeds: Path, data: Path) -> None:
-    """Nothing is sent or written; seed prompts in a benchmark are not counted."""
+    """Nothing is sent or written; seed prompts in a benchmark are not counted; the embedded model is noted as the teacher."""
     args = ("--data", data, "--per-prompt", "2", "--out", tmp_path / "run", "--dry-run")
     run = spar("evolve", seeds, "--base-url", "http://127.0.0.1:9/v1", *args, check=0)
     assert "== request s0/0 ==" in run.stdout
     assert "### Prompt\nWrite about a small boat.\n" in run.stdout
     assert "7 seed prompts x 2: 14 calls where every reply parses, 42 at most" in run.stdout
     assert not (tmp_path / "run").exists()
+    note = "model: the embedded one, which knows only the small language of nano-if"
+    assert note not in run.stdout
+    assert note in spar("evolve", seeds, *args, check=0).stdout
 
 
 @pytest.mark.parametrize(

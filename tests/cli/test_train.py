@@ -213,13 +213,13 @@ def test_too_few_pairs_stop_before_training(finished_loop: Path, tmp_path: Path)
             "--rerun-from",
             "build",
             "--set",
-            "min_pairs=500",
+            "min_pairs=8",
             "--display",
             "none",
         ]
     )
     assert completed.returncode == 2
-    assert "stage 1/build" in completed.stderr and "500" in completed.stderr
+    assert "stage 1/build" in completed.stderr and "8 are required" in completed.stderr
     assert f"; to go on: spar train --out {run} --set min_pairs=" in completed.stderr
     assert "Traceback" not in completed.stderr
     assert not (run / "iteration-1" / "dpo").exists()

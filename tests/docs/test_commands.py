@@ -209,6 +209,11 @@ def test_every_setting_is_accepted(
     """Commands that are not run are accepted with `--dry-run`, where they have it and need nothing that is missing."""
     for seed in range(3):
         write_loop(folder / "runs" / f"seed-{seed}")
+    row = json.loads((folder / "prompts.jsonl").read_text("utf-8").partition("\n")[0])
+    # A loop is refused whose prompts cannot give the pairs that its recipe requires.
+    rows = [json.dumps({**row, "id": f"nano-test-0-{number}"}) for number in range(320)]
+    for place in (folder, folder / "runs" / "checkable"):
+        (place / "prompts.jsonl").write_text("\n".join(rows) + "\n")
     wrong = []
     for command in SPAR:
         if is_run(command) or begins(command, PARSED) or "NAME" in command.words:

@@ -297,6 +297,39 @@ def test_toy_prompts_are_noted_for_other_models() -> None:
     assert not estimate_of(gpus(8), "llama3-8b", "prompts=mine.jsonl").toy_prompts
 
 
+@pytest.mark.parametrize(
+    ("recipe", "sets", "roles"),
+    [
+        ("nano", ["prompts=mine.jsonl"], ("actor", "refiner")),
+        ("nano", ["checkable={n: 50}"], ("actor", "refiner")),
+        ("nano", ["prompts=mine.jsonl", "decode.actor_model=/models/a"], ("refiner",)),
+        ("nano", ["prompts=mine.jsonl", "decode.refiner=rewrite"], ("actor", "judge")),
+        ("nano", ["prompts=mine.jsonl", "decode.model=/models/a"], ()),
+        ("nano", [], ()),
+        ("self-rewarding", ["prompts=mine.jsonl", "decode.actor_model=/models/a"], ()),
+        ("humpback", ["backtranslation.texts=mine.txt"], ("actor", "refiner")),
+        ("humpback", [], ()),
+    ],
+)
+def test_prompts_that_the_embedded_model_does_not_know_are_noted(
+    recipe: str, sets: list[str], roles: tuple[str, ...]
+) -> None:
+    """It knows nano-if's alone; the line is that of `spar decode`, or names the role's flag."""
+    found = estimate_of(LAPTOP, recipe, *sets)
+    assert (found.toy_roles, found.toy_prompts) == (roles, False)
+    noted = [line for line in lines(found) if "knows only the small language of nano-if" in line]
+    flags = (
+        ["--model"] if len(roles) > 1 and "refiner" in roles else [f"--{r}-model" for r in roles]
+    )
+    assert [line.rpartition(" ")[2] for line in noted] == flags
+
+
+def test_texts_of_ones_own_are_no_toy_prompts() -> None:
+    """A named model that learns from a file of texts does not learn nano-if's language."""
+    sets = ("decode.model=/models/a", "backtranslation.texts=mine.txt")
+    assert not estimate_of(LAPTOP, "humpback", *sets).toy_prompts
+
+
 def test_a_loop_that_continues_one_of_the_embedded_model_trains_that(tmp_path: Path) -> None:
     """Also where that one continues another; the toy prompts teach it what they are for."""
     other = f"decode.model={tmp_path / 'model'}"

@@ -430,8 +430,9 @@ def test_prompts_that_the_student_cannot_learn_are_refused_before_the_teacher_is
     said = r"prompts\.jsonl:2: the actor could not learn .*: the user begins; leave such conversations out"
     with pytest.raises(UsageError, match=said):
         plan_bootstrap(config, out=run)
-    run.mkdir()
     answers = bootstrap_stages(config, run)[0]
+    answers.folder.mkdir(parents=True)
+    answers.spec.output.touch()
     write_record(answers, StageRecord(stage="answers", iteration=0, state="done", starts=1))
     assert plan_bootstrap(config, out=run).stages
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 import tracemalloc
@@ -19,6 +20,7 @@ from spar.infer.decode import decode
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.search import Budget, SearchSettings
 from spar.infer.summary import Summary
+from spar.manifest import Manifest
 from spar.record.training import BUILD_REPORT
 from spar.record.training_data import BuildReport
 from spar.store import MANIFEST, read_manifest, read_trees
@@ -204,13 +206,77 @@ def test_answers_that_were_cut_may_be_left_out(runs: BuildSettings, tmp_path: Pa
         build(replace(settings, cut_drafts=False, min_pairs=2))
 
 
+@pytest.mark.parametrize(
+    ("judged", "cut_drafts", "reason"),
+    [
+        (((None, 5), (None, 4)), True, "since all 2 judged drafts pass"),
+        (((None, None), (None, None)), True, "since no judgement of 2 drafts can be read"),
+        (((None, 1), (None, 4)), True, "though 1 of 2 judged drafts fail"),
+        (
+            ((None, 1), (None, 4)),
+            False,
+            "1 of 2 judged drafts fail, and all .* at their token limit",
+        ),
+    ],
+)
+def test_why_nothing_was_searched(
+    judged: tuple[tuple[None, int | None], ...], cut_drafts: bool, reason: str, tmp_path: Path
+) -> None:
+    """Without a search the drafts say why, and no lower minimum is offered, which is 1 already or would not do."""
+    search = write_run(tmp_path / "search")
+    (search / "trees.jsonl").touch()
+    settings = BuildSettings(
+        out=tmp_path / "out",
+        search=search,
+        drafts=write_run(tmp_path / "drafts", make_tree(*judged)),
+        cut_drafts=cut_drafts,
+        is_trained=True,
+    )
+    with pytest.raises(UsageError, match=reason) as caught:
+        build(settings)
+    assert str(caught.value).endswith(", and 1 are required; run more prompts")
+    assert caught.value.change == ""
+
+
+def test_a_folder_with_runs_below_it_is_named(runs: BuildSettings, tmp_path: Path) -> None:
+    """A loop, or the folder of an evaluation, is not the run; the error has those that may be meant."""
+    loop = tmp_path / "loop"
+    assert runs.search is not None and runs.drafts is not None
+    for number in (1, 2):
+        for name, source in (("search", runs.search), ("judge", runs.drafts)):
+            shutil.copytree(source, loop / f"iteration-{number}" / name)
+    with pytest.raises(
+        UsageError,
+        match=f"--search {loop}: it holds no run; give one of {loop}/iteration-1/search, {loop}/iteration-2/search$",
+    ):
+        build(replace(runs, search=loop))
+    shutil.rmtree(loop / "iteration-2")
+    manifest = Manifest(spar_version="1", config={"begins": {}})
+    (loop / MANIFEST).write_text(manifest.model_dump_json())
+    with pytest.raises(
+        UsageError, match=f"it holds a training loop; give {loop}/iteration-1/search$"
+    ):
+        build(replace(runs, search=loop))
+    with pytest.raises(
+        UsageError, match=f"--drafts {loop}: it holds .* give {loop}/iteration-1/judge$"
+    ):
+        build(replace(runs, drafts=loop))
+    shutil.rmtree(loop / "iteration-1" / "search")
+    with pytest.raises(UsageError, match=r"a training loop; give a run directory of searches$"):
+        build(replace(runs, search=loop))
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(UsageError, match=r"it holds no run; give a run directory of searches$"):
+        build(replace(runs, search=empty))
+
+
 def test_too_few_pairs_are_an_error(runs: BuildSettings, tmp_path: Path) -> None:
     """Too few is an error with both numbers, and writes nothing."""
     unsolved = make_tree((None, 1), (0, 1), prompt_id="unsolved")
     search = write_run(tmp_path / "few", *searches(2), unsolved)
     with pytest.raises(
         UsageError,
-        match=r"few: 2 of 3 trees turned .* 3 are required; run more .* lower min_pairs$",
+        match=r"few: 2 of 3 trees turned .* 3 are required; run more .* lower --min-pairs to 2 or less$",
     ) as caught:
         build(replace(runs, search=search, min_pairs=3))
     assert caught.value.change == "min_pairs=2"

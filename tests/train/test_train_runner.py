@@ -69,6 +69,53 @@ def test_a_plan_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("recipe", "selection", "message"),
+    [
+        ("nano", StageSelection(only="dpo"), "1/dpo needs what 1/build writes, .* --stop-after 1/dpo"),
+        ("nano", StageSelection(only="2/draft"), "2/draft needs what 1/dpo writes"),
+        ("smollm2", StageSelection(only="draft"), "1/draft needs what 0/prompts writes"),
+        ("nano", StageSelection(rerun_from="2/dpo"), "--rerun-from 2/dpo runs stages of a training loop again, and .* has none"),
+    ],
+)  # fmt: skip
+def test_a_selection_without_its_inputs_is_refused(
+    recipe: str,
+    selection: StageSelection,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the plan as by the run, which leaves no folder that a later start would have to agree with."""
+    monkeypatch.setattr(train_runner, "missing_requirements", lambda *_: ())
+    config, run = load_train(recipe, {}), tmp_path / "run"
+    for call in (plan_train, train):
+        with pytest.raises(UsageError, match=message):
+            call(config, out=run, selection=selection)
+        assert not run.exists()
+
+
+def test_a_selection_after_overwriting_has_no_inputs(tmp_path: Path, scripted: Script) -> None:
+    """What `--overwrite` deletes is neither there to read nor to run again; nothing is deleted."""
+    run = tmp_path / "run"
+    train(CONFIG, out=run)
+    for selection in (StageSelection(only="dpo"), StageSelection(rerun_from="dpo")):
+        with pytest.raises(UsageError, match=r"needs what 1/build writes|--overwrite deletes it"):
+            train(CONFIG, out=run, selection=selection, overwrite=True)
+    assert plan_train(CONFIG, out=run).stages == ()
+    (run / "iteration-2" / "build" / "dpo.jsonl").unlink()
+    again = StageSelection(rerun_from="2/dpo")
+    with pytest.raises(UsageError, match=r"2/dpo needs .*dpo\.jsonl, which does not exist"):
+        plan_train(CONFIG, out=run, selection=again)
+
+
+def test_a_bootstrap_runs_nothing_again_where_there_is_none(tmp_path: Path) -> None:
+    """As a loop, before the teacher is asked."""
+    config = load_bootstrap("nano", {}, student={}, teacher={"engine": "fake"})
+    with pytest.raises(UsageError, match=r"stages of a bootstrap again, and .* has none"):
+        plan_bootstrap(config, out=tmp_path / "run", selection=StageSelection(rerun_from="build"))
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_official_mix_is_one_setting(tmp_path: Path) -> None:
     """It sets quotas and trained turns together; the quotas alone are noted, since nobody trained them."""
     official = load_train("llama3-8b", {}, ["mix=official"])
@@ -239,7 +286,7 @@ def test_a_script_without_a_main_guard(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "noted"), [([], True), (["checkable={n: 8, holdout: 2}"], False)]
+    ("changes", "noted"), [([], True), (["checkable={n: 32, holdout: 2}"], False)]
 )
 def test_an_evaluation_without_held_out_prompts_is_noted(
     changes: list[str], noted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

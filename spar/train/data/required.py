@@ -21,26 +21,29 @@ _PAIR_DRAFTS: Mapping[Pairing, str] = {
 
 def require_pairs(scan: Scan, settings: BuildSettings) -> None:
     """Refuse fewer pairs than `min_pairs`, where an actor learns from them."""
-    runs = runs_of_pairs(settings)
-    if runs and (settings.max_pairs or settings.min_pairs) < settings.min_pairs:
+    runs, least, num_pairs = runs_of_pairs(settings), settings.min_pairs, len(scan.pairs)
+    if runs and (settings.max_pairs or least) < least:
         raise UsageError(
-            f"at most {settings.max_pairs} pairs are to be drawn, and {settings.min_pairs} are required; raise max_pairs, or lower min_pairs"
+            f"at most {settings.max_pairs} pairs are to be drawn, and {least} are required; raise "
+            f"{_shown('max_pairs', settings)}, or lower {_shown('min_pairs', settings)}"
         )
-    if not runs or len(scan.pairs) >= settings.min_pairs:
+    if not runs or num_pairs >= least:
         return
     reasons = []
     for run in runs:
-        num_pairs = sum(of_run == run for of_run, _ in scan.pairs)
+        of_run = sum(each == run for each, _ in scan.pairs)
         directory = settings.search if run == "search" else settings.drafts
         has = (
             _PAIR_DRAFTS[settings.pairs]
             if run == "drafts"
             else "turned a failing draft into a passing refinement"
         )
-        reasons.append(f"{directory}: {num_pairs} of {scan.trees[run]} trees {has}")
+        counted = f"{of_run} of {scan.trees[run]} trees {has}"
+        none = run == "search" and not scan.trees[run]
+        reasons.append(f"{directory}: {_why_no_search(scan, settings) if none else counted}")
     raise UsageError(
-        f"{', '.join(reasons)}, and {settings.min_pairs} are required; run more prompts, or lower min_pairs",
-        change=_fewer(len(scan.pairs)),
+        f"{', '.join(reasons)}, and {least} are required; {_advice(num_pairs, settings)}",
+        change=_fewer(num_pairs),
     )
 
 
@@ -53,7 +56,8 @@ def require_answers(answers: Sequence[Answer], scan: Scan, settings: BuildSettin
     passes += "" if settings.cut_drafts else " and was not cut"
     raise UsageError(
         f"{settings.drafts}: {len(answers)} of {scan.trees['drafts']} prompts have a draft that {passes}, and {settings.min_pairs} are "
-        "required; run more prompts, or lower min_pairs" + (" or answer_score" if least else ""),
+        f"required; {_advice(len(answers), settings)}"
+        + (", or lower answer_score" if least else ""),
         change=_fewer(len(answers)),
     )
 
@@ -73,6 +77,33 @@ def require_examples(
         f"samples, or leave its training out{' (methods)' if others else ''}",
         change=f"methods=[{','.join(others)}]" if others else "",
     )
+
+
+def _why_no_search(scan: Scan, settings: BuildSettings) -> str:
+    """Why there is no search, by the drafts that could have begun one."""
+    drafts = scan.drafts
+    num_failing = drafts.passed.count(False)
+    if not drafts.words:
+        return "no search is in it"
+    if not drafts.passed:
+        return f"nothing was searched, since no judgement of {len(drafts.words)} drafts can be read"
+    if not num_failing:
+        return f"nothing was searched, since all {len(drafts.passed)} judged drafts pass"
+    failing = f"{num_failing} of {len(drafts.passed)} judged drafts fail"
+    if settings.cut_drafts:
+        return f"nothing was searched, though {failing}"
+    return f"nothing was searched: {failing}, and all of these ended at their token limit, which cut_drafts=false leaves out"
+
+
+def _advice(number: int, settings: BuildSettings) -> str:
+    """What to do about too few; a lower minimum where there is something to learn from."""
+    lower = f", or lower {_shown('min_pairs', settings)} to {number} or less" if number else ""
+    return f"run more prompts{lower}"
+
+
+def _shown(name: str, settings: BuildSettings) -> str:
+    """A setting as its caller names it: of a stage by the recipe, else the flag of the command."""
+    return name if settings.is_trained else f"--{name.replace('_', '-')}"
 
 
 def _fewer(number: int) -> str:

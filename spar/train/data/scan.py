@@ -6,7 +6,7 @@ A scan holds candidates and counts, never texts, so its memory depends on the nu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from spar.record.training_data import (
     SourceRun,
     is_encodable,
 )
-from spar.store import read_manifest, read_trees
+from spar.store import MANIFEST, TREES, read_manifest, read_trees
 from spar.templates import Templates, load
 from spar.train.data.draft_measures import DraftCounter
 from spar.train.data.measure import VoteCounter
@@ -43,6 +43,15 @@ from spar.train.data.selection import QUOTAS, Candidate, candidate_of, sort_key
 from spar.train.methods import DEFAULT_METHODS
 from spar.train.specs import BuildSpec
 from spar.types import SearchTree
+
+_FOLDERS: Mapping[SourceRun, tuple[str, ...]] = {
+    "search": ("search", "refine"),
+    "drafts": ("judge", "draft", "drafts"),
+}
+"""What a loop, a bootstrap and an evaluation call the folders of such a run, the best one first."""
+_RUNS: Mapping[SourceRun, str] = {"search": "searches", "drafts": "judged drafts"}
+_SHOWN_FOLDERS = 5
+"""Folders that an error message lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +216,9 @@ def open_source(run: SourceRun, directory: Path, folder: Path | None = None) -> 
     Raises
     ------
     UsageError
-        The directory is not a run, or its templates have changed.
+        The directory is not a run of searches, with those below it that may be meant; or its templates have changed.
     """
+    _refuse_other_folder(run, directory)
     manifest = read_manifest(directory)
     stored = manifest.config.get("templates")
     folder = folder or (Path(stored) if stored else None)
@@ -222,6 +232,28 @@ def open_source(run: SourceRun, directory: Path, folder: Path | None = None) -> 
             f"({templates.digests([name])[name]}); give the folder of its templates with --templates"
         )
     return Source(run, directory, manifest, templates)
+
+
+def _refuse_other_folder(run: SourceRun, directory: Path) -> None:
+    """Raise `UsageError` for a folder that only has runs below it, such as a loop's, and for trees that are no answers."""
+    kind = read_manifest(directory).kind if (directory / MANIFEST).is_file() else ""
+    is_run = kind in ("search", "evaluation") or (not kind and (directory / TREES).is_file())
+    if is_run or not directory.is_dir():
+        return
+    what = f"holds {'an' if kind[0] in 'aeiou' else 'a'} {kind}" if kind else "holds no run"
+    below = [
+        path.parent for depth in ("*", "*/*") for path in sorted(directory.glob(f"{depth}/{TREES}"))
+    ]
+    named = ([each for each in below if each.name == name] for name in _FOLDERS[run])
+    # A pipeline's other runs are not meant; those of a folder of one's own may have any name.
+    below = next(filter(None, named), [] if kind else below)
+    shown = ", ".join(map(str, below[:_SHOWN_FOLDERS])) + ", ..." * (len(below) > _SHOWN_FOLDERS)
+    advice = (
+        f"give {'one of ' * (len(below) > 1)}{shown}"
+        if below
+        else f"give a run directory of {_RUNS[run]}"
+    )
+    raise UsageError(f"--{run} {directory}: it {what}; {advice}")
 
 
 PairKey = tuple[SourceRun, str]
