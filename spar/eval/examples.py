@@ -9,7 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from spar.config import EvalConfig
-from spar.eval.benchmark import Benchmark, loaded_by
+from spar.eval.benchmark import Benchmark
+from spar.eval.benchmark_results import loaded_by
 from spar.prompts import with_stored_ids
 from spar.store import TREES, stored_trees
 from spar.types import Prompt

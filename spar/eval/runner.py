@@ -15,7 +15,8 @@ from typing import Any
 
 from spar.config import FREE, EvalConfig
 from spar.errors import SparError, UsageError
-from spar.eval.benchmark import Benchmark, BenchmarkSpec, declared_spec, scored_by
+from spar.eval.benchmark import Benchmark, BenchmarkSpec, declared_spec
+from spar.eval.benchmark_results import scored_by
 from spar.eval.earlier_results import fewer_scored, num_scored
 from spar.eval.examples import examples_of
 from spar.eval.external_answers.matching import fill_answers, match_answers, match_grader_replies
