@@ -60,7 +60,15 @@ def await_worker(run: psutil.Process) -> list[psutil.Process]:
     end = time.monotonic() + _START_SECONDS
     while time.monotonic() < end:
         family = run.children(recursive=True)
-        if any(process.parent() not in (run, None) for process in family):
+        if any(parent_of(process) not in (run, None) for process in family):
             return family
         time.sleep(0.2)
     pytest.fail("vLLM started no worker")
+
+
+def parent_of(process: psutil.Process) -> psutil.Process | None:
+    """The parent of a process, None where either has ended: a run starts some that end at once."""
+    try:
+        return process.parent()
+    except psutil.NoSuchProcess:
+        return None
