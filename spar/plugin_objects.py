@@ -26,12 +26,16 @@ class PluginObjects:
 
     def name_of(self, target: object) -> str:
         """The name of an object, under which it is registered."""
-        path, description = path_of(target), describe(target)
-        same = [key for key, registered in self._objects.items() if is_same(registered, target)]
-        if same:
-            if inspect.isroutine(target):  # a helper of its module may be another one by now
-                self._descriptions[same[0]] = description
-            return same[0]
+        same = next(
+            (k for k, registered in self._objects.items() if is_same(registered, target)), None
+        )
+        if same is not None and not inspect.isroutine(target):
+            return same
+        description = describe(target)
+        if same is not None:  # a helper of the function's module may be another one by now
+            self._descriptions[same] = description
+            return same
+        path = path_of(target)
         others = {k: self._descriptions[k] for k in self._objects if k.partition("#")[0] == path}
         # A named function or class that is defined again, as in a notebook, replaces the former one, unless its code
         # differs; two lambdas, two objects of one class, or their methods, are distinguished by a number.
@@ -66,4 +70,6 @@ class PluginObjects:
         """The description of an object that only a name was passed for; that of functions and classes may change."""
         if inspect.isroutine(target) or isinstance(target, type):
             return describe(target)
-        return self._descriptions.setdefault(name, describe(target))
+        if name not in self._descriptions:
+            self._descriptions[name] = describe(target)
+        return self._descriptions[name]

@@ -41,12 +41,12 @@ class Description:
 
 def describe(target: object) -> Description:
     """What an object was made with, and its code."""
-    code = code_of(target)
+    code, parameters = code_of(target), plain_parameters(target)
     of_code = {CODE_OF_THIS_PYTHON: code.digest} if code.digest else {}
-    parameters = {**plain_parameters(target), **of_code}
     if _is_of_code(target):
-        return Description(parameters, {}, bool(code.digest) and code.is_whole)
-    return Description(parameters, _attributes(target), _has_all_arguments(target))
+        return Description(of_code, {}, bool(code.digest) and code.is_whole)
+    is_whole = _num_arguments(target) == len(parameters)
+    return Description({**parameters, **of_code}, _attributes(target), is_whole)
 
 
 def require_constructor(kind: type, plugin: str, *parameters: str) -> None:
@@ -158,16 +158,15 @@ def _is_of_code(target: object) -> bool:
     return inspect.isroutine(target) or isinstance(target, type) or is_spec
 
 
-def _has_all_arguments(target: object) -> bool:
-    """Whether `plain_parameters` has every argument of an object's class, or of a partial."""
+def _num_arguments(target: object) -> int | None:
+    """The arguments of an object's class, or of a partial; None where they, or the partial's function, cannot be named."""
     if inspect.ismethod(target):
-        return _has_all_arguments(target.__self__)
+        return _num_arguments(target.__self__)
     if isinstance(target, functools.partial):
-        num_arguments = len(target.args) + len(target.keywords)
         named = inspect.isfunction(target.func) and "<" not in target.func.__qualname__
-        return named and len(plain_parameters(target)) == num_arguments
+        return len(target.args) + len(target.keywords) if named else None
     arguments = _arguments(target)
-    return arguments is not None and len(plain_parameters(target)) == len(arguments)
+    return None if arguments is None else len(arguments)
 
 
 def _attributes(target: object) -> dict[str, Any]:
