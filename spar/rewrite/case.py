@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from spar.rewrite.changes import changed
 from spar.rewrite.code import code_spans
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit
 from spar.rewrite.english.capitals import is_acronym, is_own_spelling, out_of_capitals
@@ -109,8 +110,4 @@ def _replaced(text: str, matches: list[re.Match[str]], change: Callable[[str], s
 def _substituted(
     text: str, matches: list[re.Match[str]], replacement: Callable[[re.Match[str]], str]
 ) -> str:
-    pieces, end = [], 0
-    for match in sorted(matches, key=lambda m: m.start()):
-        pieces += [text[end : match.start()], replacement(match)]
-        end = match.end()
-    return "".join([*pieces, text[end:]])
+    return changed(text, [(*match.span(), replacement(match)) for match in matches])

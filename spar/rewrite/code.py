@@ -4,7 +4,7 @@
         return a + b             $(x, y)$.              Ann,23            Ann     23
     print(add(1, 2))             {"a": [1, 2]}          Bob,31            Bob     31
 
-Fences and backticks are code by their marks. What has none is told by its form, and prose that has a little of it stays
+Fences and backticks are code by their marks. What has none is recognised by its form, and prose that has a little of it stays
 prose: lines that only are indented, a price in dollars, numbers with commas one below the other.
 """
 

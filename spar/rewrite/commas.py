@@ -12,9 +12,10 @@ import re
 from collections.abc import Iterator
 from itertools import cycle, islice, pairwise
 
+from spar.rewrite.changes import Change, changed
 from spar.rewrite.code import code_spans
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit
-from spar.rewrite.english.places import Change, comma_changes
+from spar.rewrite.english.places import comma_changes
 from spar.rewrite.english.separators import Join, separators
 from spar.rewrite.layout import ADDRESS, finditer_outside_code
 
@@ -72,11 +73,7 @@ def _without(text: str, join: Join) -> str:
     for start, end, mark in separators(masked, join):
         gap = "" if _GAP_FREE.match(text, end) else " "
         changes.append((start, end, (mark.upper() if text.isupper() else mark) + gap))
-    pieces, place = [], 0
-    for start, end, new in sorted(changes):
-        pieces += [text[place:start], new]
-        place = end
-    return "".join([*pieces, text[place:]])
+    return changed(text, changes)
 
 
 def _masked(text: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
+from spar.rewrite.changes import changed
 from spar.rewrite.layout import Line, Span, cut_spans, lines
 
 _INTRODUCES = re.compile(r":[*_\"”’)]*$")
@@ -40,11 +41,7 @@ def cut_sentences(text: str, removed: Collection[Span]) -> str:
             dropped.add(number)
     changes = [(start, stop, "") for start, stop in cut_spans(text, gone, dropped)]
     changes += _renumbered(text, table, dropped)
-    pieces, end = [], 0
-    for start, stop, new in sorted(changes):
-        pieces += [text[end : max(start, end)], new]
-        end = max(stop, end)
-    return "".join([*pieces, text[end:]])
+    return changed(text, changes)
 
 
 def _is_bare(text: str, table: Sequence[Line], number: int, dropped: Collection[int]) -> bool:

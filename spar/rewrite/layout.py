@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from spar.rewrite.changes import changed
 from spar.rewrite.code import Span as Span
 from spar.rewrite.code import block_spans, code_spans
 from spar.rewrite.english.sentence_ends import sentence_ends
@@ -95,11 +96,7 @@ def outside_code(text: str) -> list[Span]:
 
 def map_outside_code(text: str, change: Callable[[str], str]) -> str:
     """The text with every part between code changed."""
-    pieces, end = [], 0
-    for start, stop in outside_code(text):
-        pieces += [text[end:start], change(text[start:stop])]
-        end = stop
-    return "".join([*pieces, text[end:]])
+    return changed(text, [(a, b, change(text[a:b])) for a, b in outside_code(text)])
 
 
 def finditer_outside_code(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
@@ -114,11 +111,8 @@ def sub_outside_code(
     pattern: re.Pattern[str], replacement: Callable[[re.Match[str]], str], text: str
 ) -> str:
     """The text with every match that lies between code replaced; a pattern sees what stands around it."""
-    pieces, end = [], 0
-    for match in finditer_outside_code(pattern, text):
-        pieces += [text[end : match.start()], replacement(match)]
-        end = match.end()
-    return "".join([*pieces, text[end:]])
+    matches = finditer_outside_code(pattern, text)
+    return changed(text, [(*match.span(), replacement(match)) for match in matches])
 
 
 @lru_cache(maxsize=64)
@@ -175,17 +169,12 @@ def is_item_start(text: str, span: Span) -> bool:
     return bool(re.fullmatch(r"[ \t]*(?:[*+•-]|\d{1,3}[.)])[ \t]+", head))
 
 
-def without_sentences(text: str, removed: Collection[Span]) -> str:
-    """The text without some of its sentences, and without the white space, markers and lines that only they had."""
-    return _cut(text, cut_spans(text, removed))
-
-
 def cut_spans(text: str, removed: Collection[Span], others: Collection[int] = ()) -> list[Span]:
     """What has to go with some sentences: white space, markers and lines that only they had.
 
     Parameters
     ----------
-    bare:
+    others:
         Numbers of lines without sentences that go, too.
     """
     gone = set(removed)
@@ -252,14 +241,6 @@ def _dropped_lines(table: tuple[Line, ...], dropped: list[bool]) -> list[Span]:
         cuts.append((start, end))
         index = max(stop, last)
     return cuts
-
-
-def _cut(text: str, cuts: list[Span]) -> str:
-    pieces, end = [], 0
-    for start, stop in sorted(cuts):
-        pieces.append(text[end : max(start, end)])
-        end = max(end, stop)
-    return "".join([*pieces, text[end:]])
 
 
 def _table_rows(contents: list[str]) -> set[int]:

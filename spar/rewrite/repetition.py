@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from spar.repetition import MOST, UNSPACED, N
+from spar.rewrite.changes import Change
 from spar.rewrite.cuts import cut_sentences
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
 from spar.rewrite.guards import unclosed
@@ -32,14 +33,12 @@ LEAST_WORDS = 3
 """Words that have to be left of a sentence that loops in itself; of fewer it is none."""
 
 _Words = tuple[str, ...]
-_Change = tuple[int, int, str]
-"""Start and end of a part of the text, and what stands there instead."""
 
 
 def no_repetition(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
     """Leave out sentences that say again what the text said, and the loops within the others."""
     free = sentences(text, body(text, context))
-    before: tuple[list[Span], list[_Change]] = [], []
+    before: tuple[list[Span], list[Change]] = [], []
     for share in _SHARES:
         said_again, loops = _said_again(text, free, share)
         if (said_again, loops) in (([], []), before):
@@ -54,7 +53,7 @@ def no_repetition(text: str, arguments: Arguments, context: Context) -> Iterator
         raise CannotFix("it repeats itself within a sentence, or in what is no sentence")
 
 
-def _said_again(text: str, spans: Sequence[Span], share: float) -> tuple[list[Span], list[_Change]]:
+def _said_again(text: str, spans: Sequence[Span], share: float) -> tuple[list[Span], list[Change]]:
     """The sentences of which at least that share was said before, and the changes of those that loop in themselves."""
     seen_grams: set[_Words] = set()
     seen: set[_Words] = set()
@@ -78,7 +77,7 @@ def _said_again(text: str, spans: Sequence[Span], share: float) -> tuple[list[Sp
     return again, loops
 
 
-def _loop(text: str, start: int, end: int) -> _Change | None:
+def _loop(text: str, start: int, end: int) -> Change | None:
     """What to leave out of a sentence most of which repeats its own beginning; None where that leaves no sentence."""
     found = [*_WORD.finditer(text, start, end)]
     words = tuple(match.group().lower() for match in found)
@@ -110,7 +109,7 @@ def _loop(text: str, start: int, end: int) -> _Change | None:
     return change
 
 
-def _without(text: str, said_again: Sequence[Span], loops: Sequence[_Change]) -> str:
+def _without(text: str, said_again: Sequence[Span], loops: Sequence[Change]) -> str:
     """The text with its loops changed and without the other sentences."""
     changed, gone = text, [*said_again]
     for start, end, new in reversed(loops):

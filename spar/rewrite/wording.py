@@ -11,10 +11,11 @@ import sys
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
+from spar.rewrite.changes import Change, changed
 from spar.rewrite.cuts import cut_sentences
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
 from spar.rewrite.english.capitals import as_sentence_start
-from spar.rewrite.english.function_words import Change, reformulations
+from spar.rewrite.english.function_words import reformulations
 from spar.rewrite.english.inflection import cased_like, with_article
 from spar.rewrite.english.parts_of_speech import WORD, begins_sentence, is_name, is_part
 from spar.rewrite.english.substitutes import can_be_dropped, neutral_nouns, synonyms
@@ -115,7 +116,7 @@ def _removals(
     stuck = [span for span, change in zip(spans, changes, strict=True) if change is None]
     chosen = [change for change in changes if change is not None]
     if not stuck:
-        yield Edit(_substituted(text, chosen), f"replaced or left out {_named(text, spans)}")
+        yield Edit(changed(text, chosen), f"replaced or left out {_named(text, spans)}")
     if not cut:
         return
     free = sentences(text, body(text, context))
@@ -128,7 +129,7 @@ def _removals(
         left = [span for span in spans if _sentence_of(free, span) not in removed]
         summary = f"replaced or left out {_named(text, left)} and {_without(text, gone).summary}"
         moved = [_moved(sentence, elsewhere) for sentence in gone]
-        yield Edit(cut_sentences(_substituted(text, elsewhere), moved), summary)
+        yield Edit(cut_sentences(changed(text, elsewhere), moved), summary)
     every = {_sentence_of(free, span) for span in spans}
     if every != {None}:
         yield _without(text, sorted(filter(None, every)))
@@ -218,14 +219,6 @@ def _substitution(text: str, span: Span, choice: str) -> Change:
         elif text[:start].endswith(" "):
             start -= 1
     return with_article(text, (start, stop, choice))
-
-
-def _substituted(text: str, changes: Sequence[Change]) -> str:
-    pieces, end = [], 0
-    for start, stop, new in changes:
-        pieces += [text[end : max(start, end)], new]
-        end = max(stop, end)
-    return "".join([*pieces, text[end:]])
 
 
 def _with_contraction(text: str, span: Span) -> Span:

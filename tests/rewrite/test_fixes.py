@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spar.rewrite.layout import lines, without_sentences
+from spar.rewrite.changes import changed
+from spar.rewrite.layout import cut_spans, lines
 from spar.rewrite.search import rewrite
 from tests.rewrite.constraints import WITHOUT_LM_EVAL, Drawn, prompt_with
 from tests.rewrite.texts import CODE, english
@@ -323,7 +324,7 @@ def test_an_addition_changes_nothing_else(text: str, constraint: Drawn) -> None:
 def test_removing_no_sentence_changes_nothing(text: str) -> None:
     """The layout covers the text: lines join up, and cutting none gives it back."""
     assert "".join(text[line.start : line.next] for line in lines(text)) == text
-    assert without_sentences(text, []) == text
+    assert changed(text, [(*span, "") for span in cut_spans(text, [])]) == text
 
 
 @given(text=english(), data=st.data())
@@ -331,7 +332,7 @@ def test_cut_sentences_leave_no_blank_pile(text: str, data: st.DataObject) -> No
     """The others stay byte for byte, in order, and there are no more blank lines in a row than before."""
     spans = [span for line in lines(text) for span in line.sentences]
     cut = data.draw(st.sets(st.sampled_from(spans))) if spans else set()
-    shorter = without_sentences(text, cut)
+    shorter = changed(text, [(*span, "") for span in cut_spans(text, cut)])
     place = 0
     for start, end in spans:
         if (start, end) not in cut:

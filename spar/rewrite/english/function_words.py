@@ -13,15 +13,13 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from spar.rewrite.changes import Change
 from spar.rewrite.english.inflection import cased_like
 from spar.rewrite.english.parts_of_speech import ADJECTIVE, PARTICIPLE, begins_sentence
 from spar.rewrite.english.phrase_rules import PHRASE_RULES
 from spar.rewrite.english.sentence_rules import SENTENCE_RULES
 from spar.rewrite.english.vocabulary import DETERMINERS, FUNCTION_WORDS, SYNONYMS
 from spar.rewrite.layout import Span
-
-Change = tuple[int, int, str]
-"""Start and end of a part of a text, and what to put there."""
 
 _NEAR = 40
 """Characters on either side of a word that a rule may look at."""

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from spar.rewrite.changes import Change
 from spar.rewrite.english.clauses import (
     begins_clause,
     has_clause,
@@ -21,7 +22,6 @@ from spar.rewrite.english.clauses import (
     is_opening,
     is_subordinate,
 )
-from spar.rewrite.english.places import Change
 
 Join = Callable[[int, str], list[str]]
 """How a simple series of so many items with a conjunction is joined: what stands before each item but the first."""
